@@ -1,0 +1,203 @@
+"""Everything that can go wrong, each with a stable code and a sentence that helps.
+
+A class is a kind of failure.  Its ``code`` is part of the public interface (HTTP bodies, JSON-RPC errors, logs, the
+client's exit status: ``dejavud.wire.codes`` maps it), its ``template`` becomes the message, and the fields of the
+template are kept as ``details`` for programs.  A third party's exception is converted where its library is called.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DejavudError(Exception):
+    """The root: raise one of the subclasses with the fields its template names."""
+
+    code: ClassVar[str] = "internal_error"
+    template: ClassVar[str] = "something went wrong inside the daemon: {reason}"
+
+    def __init__(self, **details: object) -> None:
+        self.details = details
+        self.message = self.template.format(**details)
+        super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Cross a process border whole: workers raise these and the daemon reports them."""
+        return (_rebuild, (type(self), self.details))
+
+
+def _rebuild(kind: type[DejavudError], details: dict[str, object]) -> DejavudError:
+    return kind(**details)
+
+
+class InternalError(DejavudError):
+    """A bug of ours that was contained at the border of one request."""
+
+
+# -- what the caller sent -------------------------------------------------------------------------------------------
+
+
+class InvalidRequest(DejavudError):
+    """A request that is not of the form the command asks for."""
+
+    code = "invalid_request"
+    template = "{reason}"
+
+
+class UnknownCommand(DejavudError):
+    """A command that this daemon does not have."""
+
+    code = "unknown_command"
+    template = "there is no command {command!r}; this daemon knows: {known}"
+
+
+class Unauthorized(DejavudError):
+    """The token is missing or wrong."""
+
+    code = "unauthorized"
+    template = "this daemon asks for a token: send the header 'Authorization: Bearer TOKEN' with the token of its conf"
+
+
+class TooLarge(DejavudError):
+    """More bytes than the daemon accepts."""
+
+    code = "too_large"
+    template = "{what} is larger than the limit of {limit_bytes} bytes (limits.upload_bytes in the daemon's conf)"
+
+
+class Timeout(DejavudError):
+    """The work was not done within its deadline and was stopped."""
+
+    code = "timeout"
+    template = "{what} took longer than {limit_s} s and was stopped"
+
+
+class Busy(DejavudError):
+    """A bounded queue is full."""
+
+    code = "busy"
+    template = "the daemon has all the work it takes at a time ({what}); try again shortly"
+
+
+# -- audio ----------------------------------------------------------------------------------------------------------
+
+
+class UnreadableFile(DejavudError):
+    """The daemon cannot open the file: it is not there, or not for its user."""
+
+    code = "unreadable_file"
+    template = "{source}: {reason}"
+
+
+class UnsupportedAudio(DejavudError):
+    """The bytes hold no audio that can be decoded."""
+
+    code = "unsupported_audio"
+    template = "{source}: {reason}"
+
+
+class NoFingerprint(DejavudError):
+    """The audio is too short or too quiet to be told from other audio."""
+
+    code = "no_fingerprint"
+    template = "{source}: {reason}"
+
+
+class MicrophoneUnavailable(DejavudError):
+    """There is no microphone, or what drives it is missing."""
+
+    code = "microphone_unavailable"
+    template = "the microphone cannot be used: {reason}"
+
+
+class WorkerDied(DejavudError):
+    """A worker process ended while it worked on this; the daemon and its other work go on."""
+
+    code = "worker_died"
+    template = "{source}: the worker process that decoded it died; the file may be damaged in a way that crashes a decoder"
+
+
+# -- the library ----------------------------------------------------------------------------------------------------
+
+
+class TrackNotFound(DejavudError):
+    """No track has this id."""
+
+    code = "track_not_found"
+    template = "there is no track {track!r} in the library"
+
+
+class IndexUnavailable(DejavudError):
+    """The database cannot be used now."""
+
+    code = "index_unavailable"
+    template = "the index cannot be used: {reason}"
+
+
+class IndexLocked(IndexUnavailable):
+    """Another process holds the database file."""
+
+    code = "index_locked"
+    template = "{path} is in use by another process ({reason}); stop it, or give this one its own --data-dir"
+
+
+class IndexDamaged(IndexUnavailable):
+    """The database file is not one, or is damaged."""
+
+    code = "index_damaged"
+    template = "{path} cannot be read as an index: {reason}"
+
+
+class IndexFull(IndexUnavailable):
+    """There is no room left on the device."""
+
+    code = "index_full"
+    template = "the index cannot grow: {reason}; free some space and try again, nothing that was stored is lost"
+
+
+class SchemaTooNew(IndexUnavailable):
+    """The database was made by a later version."""
+
+    code = "schema_too_new"
+    template = "{path} has schema version {found}, this dejavud knows up to {known}: use the version that made it, or a later one"
+
+
+class ParamsMismatch(IndexUnavailable):
+    """The database was made with other fingerprint parameters, whose hashes ours would never meet."""
+
+    code = "params_mismatch"
+    template = (
+        "{path} was fingerprinted with profile {found_profile} (parameters {found}), this daemon is set to "
+        "{profile} (parameters {expected}): put the old values back in conf, or start with another --data-dir"
+    )
+
+
+# -- the daemon itself ----------------------------------------------------------------------------------------------
+
+
+class InvalidConfig(DejavudError):
+    """A wrong key or value in conf, environment or flags."""
+
+    code = "invalid_config"
+    template = "{origin}: {reason}"
+
+
+class AddressInUse(DejavudError):
+    """Another program listens there."""
+
+    code = "address_in_use"
+    template = "{what} cannot listen on {address}: {reason}"
+
+
+class UnsupportedDatabase(DejavudError):
+    """A database URL that this version cannot open."""
+
+    code = "unsupported_database"
+    template = "{url}: {reason}"
+
+
+class ShuttingDown(DejavudError):
+    """The daemon is stopping and takes no new work."""
+
+    code = "shutting_down"
+    template = "the daemon is shutting down"

@@ -1,0 +1,71 @@
+"""The parameters of the fingerprint, their units, and every conversion between units.
+
+A hash made with one set of parameters never meets one made with another, so an index stores the digest of the
+parameters that made it.  What only the query side uses is left out of the digest: it may change from one query to the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """One set of parameters.
+
+    rate_hz : everything is resampled to this rate before anything else.
+    n_fft, hop_samples : STFT window length and the distance between frames.
+    bin_min, bin_max : peaks are sought in bins [bin_min, bin_max).
+    peak_radius_bins, peak_radius_frames : a peak is the maximum of this many bins and frames to either side.
+    density_window_frames : peaks compete for their place among those this far to either side.
+    track_peaks_per_s, track_fan_out : how densely a track is stored.
+    query_peaks_per_s, query_fan_out, query_shifts : how densely a query is asked; shifts are parts of a hop.
+    dt_min_frames, dt_max_frames, df_max_bins : the target zone.
+    """
+
+    profile: str = "landmark-1"
+    rate_hz: int = 8000
+    n_fft: int = 1024
+    hop_samples: int = 256
+    bin_min: int = 20
+    bin_max: int = 480
+    peak_radius_bins: int = 6
+    peak_radius_frames: int = 4
+    density_window_frames: int = 16
+    track_peaks_per_s: float = 30.0
+    track_fan_out: int = 3
+    query_peaks_per_s: float = 70.0
+    query_fan_out: int = 12
+    query_shifts: int = 4
+    dt_min_frames: int = 2
+    dt_max_frames: int = 63
+    df_max_bins: int = 127
+
+    @property
+    def digest(self) -> str:
+        """Return 16 hex digits that differ whenever stored hashes would."""
+        stored = {name: getattr(self, name) for name in self.__slots__ if not name.startswith("query_")}
+        return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def frames_per_s(self) -> float:
+        """Return how many frames a second of audio has."""
+        return self.rate_hz / self.hop_samples
+
+    def frames_to_seconds(self, n_frames: float) -> float:
+        """Return the time from the start of frame 0 to the start of frame `n_frames`."""
+        return n_frames * self.hop_samples / self.rate_hz
+
+    def samples_to_seconds(self, n_samples: float) -> float:
+        """Return the duration of `n_samples` at the engine's rate."""
+        return n_samples / self.rate_hz
+
+    def seconds_to_samples(self, duration_s: float) -> int:
+        """Return how many samples at the engine's rate `duration_s` is, rounded."""
+        return round(duration_s * self.rate_hz)
+
+    def n_frames(self, n_samples: int) -> int:
+        """Return how many whole frames `n_samples` hold; 0 when there is not even one."""
+        return max(0, (n_samples - self.n_fft) // self.hop_samples + 1)

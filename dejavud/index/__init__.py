@@ -1,0 +1,1 @@
+"""Where tracks, constellations and postings live."""

@@ -1,0 +1,58 @@
+"""The seam between the engine and wherever postings live."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dejavud.values import Constellation, Hashes, Hits, IndexStatistics, NewTrack, Track
+
+
+class Index(Protocol):
+    """Tracks, their constellations and their postings, kept together.
+
+    Methods block; callers run them in threads (``services.workers``).  Reads may run at the same time as each other and as
+    one write; writes are serialized by the caller.  A read sees the tracks committed before it started and no part of
+    any other.  After the index is closed every method raises `IndexUnavailable`.  Errors of the engine beneath are
+    converted to `IndexUnavailable` and its subclasses (`IndexFull` when there is no room).
+    """
+
+    def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
+        """Store tracks, constellations and postings in one transaction: all of `entries`, or none of them.
+
+        Idempotent by content: an entry whose ``file_sha1`` is known (or came earlier in `entries`) is not stored again and the track that is
+        there is returned in its place.  The result is parallel to `entries`.  Ids are positive, ascending and never
+        given again, not even after a removal.
+        """
+        ...
+
+    def remove(self, track_ids: Sequence[int]) -> Sequence[Track]:
+        """Delete tracks with all that belongs to them, in one transaction; return those that were there."""
+        ...
+
+    def tracks(
+        self, *, ids: Sequence[int] | None = None, sha1s: Sequence[str] | None = None, limit: int | None = None, after_id: int = 0
+    ) -> Sequence[Track]:
+        """Return tracks in ascending order of id, those past `after_id`, at most `limit` of them.
+
+        `ids` and `sha1s` restrict the answer where given; what is not there is left out, an empty sequence selects
+        nothing.
+        """
+        ...
+
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
+        """Return every meeting of a query hash with a posting, one row a meeting (repeated query hashes each count).
+
+        Raises `Timeout` when it took longer than `timeout_s`; the work is then really stopped.
+        """
+        ...
+
+    def constellations(self, track_ids: Sequence[int]) -> Mapping[int, Constellation]:
+        """Return the stored constellations of these tracks; ids that are not there are left out."""
+        ...
+
+    def statistics(self) -> IndexStatistics:
+        """Return how much is stored, cheaply enough for a status page."""
+        ...

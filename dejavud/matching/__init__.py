@@ -1,0 +1,1 @@
+"""From hits to alignments: voting, verification, coverage, confidence.  Deterministic functions of arrays."""

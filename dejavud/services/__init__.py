@@ -1,0 +1,1 @@
+"""What the daemon does, independent of who asks and of where postings live."""

@@ -1,0 +1,114 @@
+"""The one command table: all transports enter here, so that a command is the same wherever it comes from.
+
+A command is a name, a frozen dataclass of parameters (its annotations are the schema) and an async handler that returns a
+JSON object.  A transport calls `CommandTable.call` with what it received and translates the result or the `DejavudError`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dejavud.errors import InvalidRequest, UnknownCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from dejavud.services.uploads import Upload
+
+    Handler = Callable[[Any, "Call"], Awaitable[dict[str, Any]]]
+
+
+class Progress(Protocol):
+    """Tells the caller how far a command is."""
+
+    async def __call__(self, **figures: float | str) -> None:
+        """Send figures (``done_s=…, total_s=…``); may wait while the caller is slow, never raises for one that left."""
+        ...
+
+
+async def no_progress(**figures: float | str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What comes with the parameters of one call.
+
+    audio : the bytes that came along, already received into a file.
+    may_read_paths : the caller may name files of the daemon's machine (the control socket over ipc, and nobody else).
+    """
+
+    audio: Upload | None = None
+    may_read_paths: bool = False
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A row of the table."""
+
+    name: str
+    params: type
+    handler: Handler
+
+
+class CommandTable:
+    """Every command of the daemon by name."""
+
+    def __init__(self, commands: tuple[Command, ...]) -> None:
+        self._commands = {command.name: command for command in commands}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the commands' names, in the order they were given."""
+        return tuple(self._commands)
+
+    async def call(self, name: str, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
+        """Run a command and return its JSON object.
+
+        Raises `UnknownCommand`, `InvalidRequest` for unknown, missing or mistyped parameters, and whatever
+        `DejavudError` the command itself ends with.  Cancellation cancels the command.
+        """
+        command = self._commands.get(name)
+        if command is None:
+            raise UnknownCommand(command=name, known=", ".join(self._commands))
+        return await command.handler(parse_params(command.params, params), call)
+
+
+def parse_params(kind: type, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of `kind`
+    """Return an instance of the dataclass `kind` from JSON values; raises `InvalidRequest` that names the culprit."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(given) - set(fields))
+    if unknown:
+        known = ", ".join(fields) or "none"
+        raise InvalidRequest(reason=f"unknown parameter {unknown[0]!r}; this command takes: {known}")
+    values = {name: _checked(name, hints[name], value) for name, value in given.items()}
+    for name, field in fields.items():
+        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise InvalidRequest(reason=f"the parameter {name!r} is missing")
+    try:
+        return kind(**values)
+    except ValueError as error:  # the dataclass's own __post_init__: a value of the right type and the wrong range
+        raise InvalidRequest(reason=str(error)) from None
+
+
+_JSON_NAMES = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", type(None): "null"}
+
+
+def _checked(name: str, hint: Any, value: Any) -> Any:  # noqa: ANN401 - any JSON value in, a value of type `hint` out
+    """Return `value` as `hint` wants it: int, float, str, bool, a list of one of them as a tuple, or None where allowed."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        if typing.get_origin(option) is tuple and isinstance(value, list):
+            return tuple(_checked(name, typing.get_args(option)[0], item) for item in value)
+        if option is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(option, type) and isinstance(value, option) and not (option is int and isinstance(value, bool)):
+            return value
+    wanted = " or ".join(_JSON_NAMES.get(option, "a list") for option in options)
+    raise InvalidRequest(reason=f"the parameter {name!r} must be {wanted}, not {str(value)[:80]!r}")

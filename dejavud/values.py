@@ -1,0 +1,225 @@
+"""The nouns: frozen values that every floor above shares.
+
+Parallel arrays live together in one class that checks that they are parallel and makes them read-only, so a value can
+be handed to a thread, a process or a cache without a copy and without a doubt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from numpy.typing import DTypeLike, NDArray
+
+    Array = NDArray[Any]
+
+
+def _freeze(owner: object, dtypes: dict[str, DTypeLike]) -> None:
+    """Convert the named fields to their dtypes, check that their lengths agree and make them read-only."""
+    lengths = set()
+    for name, dtype in dtypes.items():
+        array = np.ascontiguousarray(getattr(owner, name), dtype=dtype)
+        if array.ndim != 1:
+            msg = f"{type(owner).__name__}.{name} has {array.ndim} dimensions, not one"
+            raise ValueError(msg)
+        if array.flags.writeable:
+            array = array.view()
+            array.flags.writeable = False
+        object.__setattr__(owner, name, array)
+        lengths.add(len(array))
+    if len(lengths) > 1:
+        msg = f"{type(owner).__name__}: parallel arrays of lengths {sorted(lengths)}"
+        raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constellation:
+    """The peaks of a recording, in order of (frame, bin).
+
+    frames : int32 [n], ascending, frames.
+    bins : int16 [n], STFT bins.
+    n_frames : number of STFT frames of the recording, peaks or not.
+    """
+
+    frames: Array
+    bins: Array
+    n_frames: int
+
+    def __post_init__(self) -> None:
+        _freeze(self, {"frames": np.int32, "bins": np.int16})
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hashes:
+    """Packed landmarks and where their anchors are.
+
+    values : uint32 [n], packed landmarks (``fingerprint.hashing``), in no promised order, repeats possible.
+    offsets : int32 [n], the anchors' frames.
+    """
+
+    values: Array
+    offsets: Array
+
+    def __post_init__(self) -> None:
+        _freeze(self, {"values": np.uint32, "offsets": np.int32})
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Hashes]) -> Hashes:
+        """Return all hashes of `parts`, in order; empty when there are none."""
+        if not parts:
+            return cls(np.empty(0, np.uint32), np.empty(0, np.int32))
+        return cls(np.concatenate([p.values for p in parts]), np.concatenate([p.offsets for p in parts]))
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFingerprint:
+    """What is asked of the index for one query.
+
+    hashes : of all sub-frame shifts together; offsets in frames of the query.
+    constellations : one a sub-frame shift, the unshifted first.
+    """
+
+    hashes: Hashes
+    constellations: tuple[Constellation, ...]
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hits:
+    """Query hashes that met postings, one row a meeting, in no promised order.
+
+    query_offsets : int32 [n], frames of the query.
+    track_ids : int32 [n].
+    track_offsets : int32 [n], frames of the track.
+    """
+
+    query_offsets: Array
+    track_ids: Array
+    track_offsets: Array
+
+    def __post_init__(self) -> None:
+        _freeze(self, {"query_offsets": np.int32, "track_ids": np.int32, "track_offsets": np.int32})
+
+    def __len__(self) -> int:
+        return len(self.track_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What a recording says of itself; None where it says nothing."""
+
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTrack:
+    """A recording about to be added: everything but the id that the index gives it.
+
+    file_sha1 : 40 lower-case hex digits, of the file's bytes: the identity of a track.
+    path : where the file was when it was added, or the name it was uploaded by; None when it had neither.
+    """
+
+    title: str
+    artist: str | None
+    album: str | None
+    path: str | None
+    file_sha1: str
+    duration_s: float
+    constellation: Constellation
+    hashes: Hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One known recording as the index keeps it."""
+
+    id: int
+    title: str
+    artist: str | None
+    album: str | None
+    path: str | None
+    file_sha1: str
+    duration_s: float
+    n_peaks: int
+    n_hashes: int
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatistics:
+    """How much an index holds."""
+
+    n_tracks: int
+    n_postings: int
+    duration_s: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """A track laid against the query: where, how well, and for how much of it.
+
+    delta_frames : track frame minus query frame; fractional when the query's sub-frame shifts place it finer.
+    score : smoothed votes, for ranking only.
+    confidence : 0..1.
+    coverage : share of the query's time in which the alignment is seen, 0..1.
+    """
+
+    track_id: int
+    delta_frames: float
+    score: float
+    confidence: float
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An alignment in seconds on both axes, with the track it names."""
+
+    track: Track
+    confidence: float
+    score: float
+    query_start_s: float
+    query_end_s: float
+    track_start_s: float
+    track_end_s: float
+    speed: float
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of one recognition went."""
+
+    decode_ms: float = 0.0
+    fingerprint_ms: float = 0.0
+    lookup_ms: float = 0.0
+    match_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """The answer to one query; `matches` is empty when nothing is recognized, best first otherwise."""
+
+    source: str
+    duration_s: float
+    n_hashes: int
+    matches: tuple[Match, ...]
+    timings: Timings
+    profile: str
+    params_digest: str

@@ -1,0 +1,1 @@
+"""What crosses a socket.  Standard library only, so that a client starts fast."""
