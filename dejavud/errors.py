@@ -114,7 +114,9 @@ class WorkerDied(DejavudError):
     """A worker process ended while it worked on this; the daemon and its other work go on."""
 
     code = "worker_died"
-    template = "{source}: the worker process that decoded it died; the file may be damaged in a way that crashes a decoder"
+    template = (
+        "{source}: the worker process that decoded it died; the file may be damaged in a way that crashes a decoder"
+    )
 
 
 # -- the library ----------------------------------------------------------------------------------------------------

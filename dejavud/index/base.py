@@ -33,7 +33,12 @@ class Index(Protocol):
         ...
 
     def tracks(
-        self, *, ids: Sequence[int] | None = None, sha1s: Sequence[str] | None = None, limit: int | None = None, after_id: int = 0
+        self,
+        *,
+        ids: Sequence[int] | None = None,
+        sha1s: Sequence[str] | None = None,
+        limit: int | None = None,
+        after_id: int = 0,
     ) -> Sequence[Track]:
         """Return tracks in ascending order of id, those past `after_id`, at most `limit` of them.
 

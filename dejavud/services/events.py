@@ -32,7 +32,12 @@ class Event:
 
     def view(self, *, lost: int = 0) -> dict[str, Any]:
         """Return the event as JSON shows it; `lost` counts the events dropped just before this one."""
-        view: dict[str, Any] = {"topic": self.topic, "seq": self.seq, "time": self.time.isoformat(), "data": dict(self.data)}
+        view: dict[str, Any] = {
+            "topic": self.topic,
+            "seq": self.seq,
+            "time": self.time.isoformat(),
+            "data": dict(self.data),
+        }
         return view | {"lost": lost} if lost else view
 
 
@@ -78,7 +83,7 @@ class EventHub:
         self._subscriptions: list[Subscription] = []
 
     def publish(self, topic: str, data: Mapping[str, Any]) -> Event:
-        """Number an event and queue it for everyone whose prefixes fit.  Call it after the commit that it reports."""
+        """Return the event, numbered and queued for everyone whose prefixes fit.  Call it after the commit that it reports."""
         self._seq += 1
         event = Event(topic, self._seq, datetime.now(UTC), data)
         for subscription in self._subscriptions:

@@ -10,7 +10,9 @@ from dejavud.errors import InvalidRequest
 
 def encode(message: object) -> bytes:
     """Return `message` as one line of UTF-8 JSON; raises ValueError for NaN and infinities, TypeError for foreign types."""
-    return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def decode(data: bytes) -> Any:  # noqa: ANN401 - JSON is what it is until a caller has checked it

@@ -81,7 +81,9 @@ class Reply:
     @classmethod
     def of_error(cls, request_id: RequestId | None, error: DejavudError) -> Reply:
         """Return the reply that reports `error`."""
-        return cls(request_id, error={"code": codes_of(error.code).rpc, "message": error.message, "data": error_body(error)})
+        return cls(
+            request_id, error={"code": codes_of(error.code).rpc, "message": error.message, "data": error_body(error)}
+        )
 
 
 def error_body(error: DejavudError) -> dict[str, Any]:
