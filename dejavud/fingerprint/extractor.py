@@ -1,0 +1,77 @@
+"""Samples to fingerprints, for tracks and for queries.
+
+The two differ on purpose: a track is stored sparsely, a query is asked densely and at several sub-frame shifts, because what the
+index holds costs bytes for ever and what a query asks costs milliseconds once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dejavud.fingerprint.framing import Framer
+from dejavud.fingerprint.landmarks import pair
+from dejavud.fingerprint.peaks import Candidates, PeakPicker, PeakSelector
+from dejavud.fingerprint.spectrogram import Spectrogram
+from dejavud.values import Constellation, Hashes, QueryFingerprint
+
+if TYPE_CHECKING:
+    from dejavud.fingerprint.params import Params
+    from dejavud.values import Array
+
+
+class Extractor:
+    """The constellation of a recording that arrives in blocks: the same one, to the bit, for every way of cutting it into blocks."""
+
+    def __init__(self, params: Params, peaks_per_s: float) -> None:
+        self._framer = Framer(params)
+        self._spectrogram = Spectrogram(params)
+        self._picker = PeakPicker(params)
+        self._selector = PeakSelector(params, peaks_per_s)
+        self._won: list[Candidates] = []
+
+    def feed(self, block: Array) -> None:
+        """Take the next samples: float32 [n], mono at the engine's rate, in [-1, 1]."""
+        for frames in self._framer.feed(block):
+            self._take(frames)
+
+    def finish(self) -> Constellation:
+        """Return the constellation; nothing may be fed after it."""
+        for frames in self._framer.finish():
+            self._take(frames)
+        rest = self._picker.finish()
+        self._won.append(self._selector.feed(rest, self._picker.n_done))
+        self._won.append(self._selector.finish())
+        peaks = Candidates.concatenate(self._won)
+        return Constellation(peaks.frames, peaks.bins, self._picker.n_done)
+
+    def _take(self, frames: Array) -> None:
+        candidates = self._picker.feed(self._spectrogram.levels(frames))
+        self._won.append(self._selector.feed(candidates, self._picker.n_done))
+
+
+class TrackExtractor(Extractor):
+    """The constellation to store of a track."""
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params, params.track_peaks_per_s)
+
+
+def track_hashes(constellation: Constellation, params: Params) -> Hashes:
+    """Return the hashes to store of a track's constellation."""
+    return pair(constellation, params, params.track_fan_out)
+
+
+def fingerprint_query(samples: Array, params: Params) -> QueryFingerprint:
+    """Return what to ask the index about `samples`: float32 [n], mono at the engine's rate, in [-1, 1].
+
+    Too little audio for a frame gives no hashes, which match nothing.
+    """
+    constellations = []
+    for shift in range(params.query_shifts):
+        extractor = Extractor(params, params.query_peaks_per_s)
+        extractor.feed(np.asarray(samples[shift * params.hop_samples // params.query_shifts :], np.float32))
+        constellations.append(extractor.finish())
+    hashes = Hashes.concatenate([pair(c, params, params.query_fan_out) for c in constellations])
+    return QueryFingerprint(hashes, tuple(constellations), params.samples_to_seconds(len(samples)))
