@@ -1,0 +1,257 @@
+"""What FFmpeg's libraries decode, through PyAV: any container and codec, damaged or not, as chunks of mono."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from av.audio.fifo import AudioFifo
+
+from dejavud.audio.pcm import MAX_RATE_HZ, MIN_RATE_HZ, Chunk, mono
+from dejavud.audio.source import suffix_of
+from dejavud.errors import UnreadableFile, UnsupportedAudio
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterator
+
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.packet import Packet
+
+_DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+_GATHERED_SAMPLES = 1 << 16
+"""Decoders hand out a few hundred to a few thousand samples a time; each trip through numpy costs as much as some
+thousand samples, so so many are gathered first (C to C, in FFmpeg's own queue)."""
+_READ_BYTES = 1 << 17
+_MAX_CHANNELS = 8
+_MAX_READ_ERRORS = 16
+"""Failed reads in a row, after which the rest of a damaged file is given up."""
+_MAX_LOST_S = 1.0
+"""A lost packet becomes as much silence as it says it held, but not more than this: its header may be lost as well."""
+
+_PLAYLIST = re.compile(
+    rb"\s*(\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat|\[playlist\]|<asx|<smil|\[InternetShortcut\])", re.IGNORECASE
+)
+_WHAT_WORKS = "send music as wav, mp3, ogg, flac, m4a, opus or any other format that FFmpeg reads"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What an audio file says of itself before all of it is decoded.
+
+    container, codec : FFmpeg's names ("ogg", "vorbis").
+    rate_hz, n_channels : of the first frame; they may change in the middle.
+    duration_s : None where the file does not say.
+    """
+
+    container: str
+    codec: str
+    rate_hz: int
+    n_channels: int
+    duration_s: float | None
+
+
+class MissingDecoder(UnsupportedAudio):
+    """Audio whose codec our FFmpeg libraries lack; another FFmpeg may have it."""
+
+
+@contextmanager
+def open_decoder(file: io.FileIO, name: str) -> Iterator[Decoder]:
+    """Open the audio in `file` for the length of the context; `name` is for errors, its extension a hint.
+
+    FFmpeg sees an open file and may open nothing more: a file that is a list of other files or addresses (HLS,
+    concat, SDP and their like) leads nowhere.
+
+    Raises
+    ------
+    UnsupportedAudio
+        It is not audio, holds no audio, or none that can be decoded: its subclass `MissingDecoder` where the codec
+        is known but our FFmpeg lacks it.
+    UnreadableFile
+        The device fails while it is read.
+    """
+    _refuse_playlist(file, name)
+    suffix = suffix_of(name)
+    file.name = f"audio.{suffix}" if suffix else "audio"  # PyAV tells FFmpeg this name: a hint, nothing to open
+    with _ffmpeg_errors(name):
+        container = av.open(
+            file,
+            mode="r",
+            container_options={"protocol_whitelist": "none"},
+            metadata_errors="replace",
+            buffer_size=_READ_BYTES,
+        )
+    with container:
+        stream = _choose_stream(container, name)
+        for other in container.streams:
+            if other is not stream:
+                other.discard = "all"  # type: ignore[assignment]  # the stub forgets that names are taken
+        stream.codec_context.thread_count = 1  # the processes around us are the parallelism
+        yield Decoder(container, stream, name)
+
+
+class Decoder:
+    """An audio stream, iterated once by `chunks`; `info` is complete once the first chunk is there."""
+
+    def __init__(self, container: InputContainer, stream: AudioStream, name: str) -> None:
+        self.n_damaged_packets = 0
+        self._container = container
+        self._stream = stream
+        self._name = name
+        self._layout: tuple[str, int, int] | None = None
+        self._lost_s = 0.0
+        self.info = AudioInfo(
+            container=container.format.name,
+            codec=stream.codec_context.name,
+            rate_hz=stream.codec_context.sample_rate or 0,
+            n_channels=stream.codec_context.channels,
+            duration_s=_duration_s(container, stream),
+        )
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the audio in order; a packet that cannot be decoded is counted, and silent for its length.
+
+        Raises
+        ------
+        UnsupportedAudio
+            Nothing could be decoded, or it decodes to something that is no music (a rate of 3 Hz, 40 channels).
+        UnreadableFile
+            The device fails.
+        """
+        with _ffmpeg_errors(self._name):
+            fifo = AudioFifo()
+            for frame in self._frames():
+                if not frame.samples:
+                    continue
+                if self._layout != (layout := _layout_of(frame)) or self._lost_s:
+                    yield from self._drain(fifo)
+                    fifo = AudioFifo()
+                    yield from self._turn_to(layout)
+                frame.pts = None  # the queue insists on gapless times; ours are counted in samples
+                fifo.write(frame)
+                if fifo.samples >= _GATHERED_SAMPLES:
+                    yield from self._drain(fifo)
+            yield from self._drain(fifo)
+        if self._layout is None:
+            raise UnsupportedAudio(source=self._name, reason=self._why_nothing())
+
+    def _frames(self) -> Iterator[AudioFrame]:
+        for packet in self._packets():
+            try:
+                yield from packet.decode()
+            except av.error.EOFError:
+                return
+            except av.FFmpegError:
+                self.n_damaged_packets += 1
+                if self._layout is not None and packet.duration and packet.time_base:
+                    self._lost_s += min(float(packet.duration * packet.time_base), _MAX_LOST_S)
+
+    def _packets(self) -> Iterator[Packet[AudioStream]]:
+        """Yield the stream's packets and then the empty one that flushes the decoder, over errors of the demuxer."""
+        n_errors = 0
+        while True:
+            try:
+                for packet in self._container.demux(self._stream):
+                    n_errors = 0
+                    yield packet
+            except av.FFmpegError:
+                self.n_damaged_packets += 1
+                n_errors += 1
+                if n_errors == _MAX_READ_ERRORS:
+                    return
+            else:
+                return
+
+    def _turn_to(self, layout: tuple[str, int, int]) -> Iterator[Chunk]:
+        """Check and note what the next frames are like, and yield the silence of what was lost before them."""
+        sample_format, n_channels, rate_hz = layout
+        if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+            reason = f"it claims a sample rate of {rate_hz} Hz; its header is probably damaged"
+            raise UnsupportedAudio(source=self._name, reason=reason)
+        if not 1 <= n_channels <= _MAX_CHANNELS:
+            reason = f"it has {n_channels} channels; mix it down to at most {_MAX_CHANNELS} first"
+            raise UnsupportedAudio(source=self._name, reason=reason)
+        if sample_format.removesuffix("p") not in _DTYPES:
+            raise UnsupportedAudio(source=self._name, reason=f"its samples are of the unknown format {sample_format}")
+        if self._layout is None:
+            self.info = AudioInfo(self.info.container, self.info.codec, rate_hz, n_channels, self.info.duration_s)
+        self._layout = layout
+        if self._lost_s:
+            yield Chunk(np.zeros(round(self._lost_s * rate_hz), np.float32), rate_hz)
+            self._lost_s = 0.0
+
+    def _drain(self, fifo: AudioFifo) -> Iterator[Chunk]:
+        frame = fifo.read()
+        if frame is None or self._layout is None:
+            return
+        sample_format, n_channels, rate_hz = self._layout
+        dtype = np.dtype(_DTYPES[sample_format.removesuffix("p")])
+        if sample_format.endswith("p"):
+            planes: list[Any] = [np.frombuffer(memoryview(p), dtype, frame.samples) for p in frame.planes[:n_channels]]
+        else:
+            packed = np.frombuffer(memoryview(frame.planes[0]), dtype, frame.samples * n_channels)
+            planes = [packed[channel::n_channels] for channel in range(n_channels)]
+        yield Chunk(mono(planes), rate_hz)
+
+    def _why_nothing(self) -> str:
+        if self.n_damaged_packets:
+            return (
+                f"none of its {self.info.codec} audio can be decoded ({self.n_damaged_packets} damaged packets); "
+                "the file is damaged or not what its header says"
+            )
+        return f"its {self.info.codec} audio stream is empty: there is not one sample in it"
+
+
+@contextmanager
+def _ffmpeg_errors(name: str) -> Iterator[None]:
+    """Convert what FFmpeg and the file under it raise; DejavudErrors pass."""
+    try:
+        yield
+    except av.FFmpegError as error:
+        reason = f"this is not audio that can be decoded (FFmpeg: {error.strerror}); {_WHAT_WORKS}"
+        raise UnsupportedAudio(source=name, reason=reason) from error
+    except OSError as error:
+        raise UnreadableFile(source=name, reason=f"reading it failed ({error.strerror or error})") from error
+
+
+def _refuse_playlist(file: io.FileIO, name: str) -> None:
+    with _ffmpeg_errors(name):
+        head = file.read(256)
+        file.seek(0)
+    if _PLAYLIST.match(head):
+        reason = "this is a playlist, not audio; give the recordings that it names, one by one"
+        raise UnsupportedAudio(source=name, reason=reason)
+
+
+def _choose_stream(container: InputContainer, name: str) -> AudioStream:
+    """Return the best audio stream that can be decoded; album art and video are not looked at."""
+    streams = container.streams
+    if not streams.audio:
+        held = ", ".join(sorted({f"{s.type} ({s.name})" if getattr(s, "name", None) else s.type for s in streams}))
+        reason = f"there is no audio in it, only {held or 'nothing known'}; {_WHAT_WORKS}"
+        raise UnsupportedAudio(source=name, reason=reason)
+    best = streams.best("audio")
+    ordered = sorted(streams.audio, key=lambda stream: stream is not best)
+    for stream in ordered:
+        if stream.codec_context is not None:
+            return stream
+    reason = f"the codec of its audio ({container.format.name}) is not among those built in"
+    raise MissingDecoder(source=name, reason=reason)
+
+
+def _duration_s(container: InputContainer, stream: AudioStream) -> float | None:
+    if stream.duration and stream.time_base and stream.duration > 0:
+        return float(stream.duration * stream.time_base)
+    if container.duration and container.duration > 0:
+        return container.duration / av.time_base
+    return None
+
+
+def _layout_of(frame: AudioFrame) -> tuple[str, int, int]:
+    return frame.format.name, frame.layout.nb_channels, frame.sample_rate
