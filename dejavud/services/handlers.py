@@ -1,0 +1,364 @@
+"""What each command does: parameters in, services asked, a JSON object out, and one line in the log."""
+
+from __future__ import annotations
+
+import math
+import string
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
+
+from dejavud import __version__
+from dejavud.errors import DejavudError, InternalError, InvalidRequest
+from dejavud.services.commands import Command, CommandTable
+from dejavud.services.ingest import TrackFile
+from dejavud.services.views import recognition_view, track_view
+from dejavud.values import Tags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import trio
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.services.admission import Admission
+    from dejavud.services.commands import Call, Handler
+    from dejavud.services.ingest import Ingest
+    from dejavud.services.library import Library
+    from dejavud.services.recognizer import Recognizer
+    from dejavud.services.workers import Workers
+    from dejavud.values import Recognition
+
+log = structlog.get_logger(__name__)
+
+MAX_PAGE_TRACKS = 1000
+MAX_LIST_LENGTH = 10_000
+_MAX_ID = 2**31 - 1
+_SHA1_DIGITS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What `status` tells of the daemon beside its services.
+
+    index_url : without its password.
+    endpoints : where each interface listens, by the interface's name; filled while the daemon starts.
+    microphone : why there is no microphone, empty when one can be asked for.
+    stop : set it, and the daemon shuts down in order.
+    """
+
+    started_s: float
+    index_url: str
+    endpoints: Mapping[str, Sequence[str]]
+    microphone: Callable[[], str]
+    stop: trio.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a command may ask."""
+
+    library: Library
+    ingest: Ingest
+    recognizer: Recognizer
+    workers: Workers
+    params: Params
+    daemon: Daemon
+    admission: Admission
+
+
+# -- parameters -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognize:
+    """Parameters of ``recognize``; `source` is what the answer calls the query."""
+
+    path: str | None = None
+    limit_s: float | None = None
+    source: str | None = None
+    raw_fallback: bool = False
+
+    def __post_init__(self) -> None:
+        _check_seconds("limit_s", self.limit_s)
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizeMicrophone:
+    """Parameters of ``recognize_microphone``; `device` by name or number, the default one where None."""
+
+    duration_s: float = 10.0
+    device: str | int | None = None
+
+    def __post_init__(self) -> None:
+        _check_seconds("duration_s", self.duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Parameters of ``fingerprint``; title, artist and album go before what the file's own tags say."""
+
+    path: str | None = None
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    name: str | None = None
+    limit_s: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_seconds("limit_s", self.limit_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ListTracks:
+    """Parameters of ``tracks.list``."""
+
+    limit: int = 100
+    after_id: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= MAX_PAGE_TRACKS:
+            msg = f"'limit' must be from 1 to {MAX_PAGE_TRACKS}, not {self.limit}"
+            raise ValueError(msg)
+        _check_id("after_id", self.after_id)
+
+
+@dataclass(frozen=True, slots=True)
+class GetTrack:
+    """Parameters of ``tracks.get``."""
+
+    id: int
+
+    def __post_init__(self) -> None:
+        _check_id("id", self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveTracks:
+    """Parameters of ``tracks.remove``."""
+
+    ids: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_length("ids", self.ids)
+        for track_id in self.ids:
+            _check_id("ids", track_id)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTracks:
+    """Parameters of ``tracks.known``."""
+
+    sha1s: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_length("sha1s", self.sha1s)
+        for sha1 in self.sha1s:
+            if len(sha1) != _SHA1_DIGITS or not set(sha1) <= set(string.hexdigits):
+                msg = f"'sha1s' must hold SHA1s of {_SHA1_DIGITS} hexadecimal digits, not {sha1[:60]!r}"
+                raise ValueError(msg)
+
+
+def _check_seconds(name: str, value: float | None) -> None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        msg = f"{name!r} must be a number of seconds above 0, not {value}"
+        raise ValueError(msg)
+
+
+def _check_id(name: str, value: int) -> None:
+    if not 0 <= value <= _MAX_ID:
+        msg = f"{name!r} must be a track's number, from 0 to {_MAX_ID}, not {value}"
+        raise ValueError(msg)
+
+
+def _check_length(name: str, values: Sequence[object]) -> None:
+    if len(values) > MAX_LIST_LENGTH:
+        msg = f"{name!r} holds {len(values)} entries; send at most {MAX_LIST_LENGTH} at a time"
+        raise ValueError(msg)
+
+
+# -- handlers -------------------------------------------------------------------------------------------------------
+
+
+class Handlers:
+    """One method a command."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def status(self, _params: Nothing, _call: Call) -> dict[str, Any]:
+        """Return how the daemon is."""
+        services, daemon = self._services, self._services.daemon
+        statistics = await services.library.statistics()
+        unavailable = daemon.microphone()
+        return {
+            "version": __version__,
+            "uptime_s": round(perf_counter() - daemon.started_s, 3),
+            "n_tracks": statistics.n_tracks,
+            "n_postings": statistics.n_postings,
+            "duration_s": round(statistics.duration_s, 3),
+            "index": {"url": daemon.index_url, "size_bytes": statistics.size_bytes},
+            "engine": {"profile": services.params.profile, "params": services.params.digest},
+            "workers": asdict(services.workers.status()),
+            "microphone": {"available": not unavailable, "reason": unavailable or None},
+            "endpoints": {name: list(addresses) for name, addresses in daemon.endpoints.items()},
+            "queries": asdict(services.recognizer.counts),
+            "n_commands": services.admission.n_inside,
+        }
+
+    async def recognize(self, params: Recognize, call: Call) -> dict[str, Any]:
+        """Return what a file or the bytes that came along are."""
+        audio = _audio(params.path, None, call)
+        name = params.source or audio.name
+        bind_contextvars(source=name)
+        recognition = await self._services.recognizer.recognize_file(
+            audio.path, name, limit_s=params.limit_s, raw_fallback=params.raw_fallback
+        )
+        return _recognized(recognition)
+
+    async def recognize_microphone(self, params: RecognizeMicrophone, call: Call) -> dict[str, Any]:
+        """Return what the microphone hears in one take."""
+        bind_contextvars(source="microphone")
+        return _recognized(
+            await self._services.recognizer.recognize_microphone(params.duration_s, params.device, call.progress)
+        )
+
+    async def fingerprint(self, params: Fingerprint, call: Call) -> dict[str, Any]:
+        """Add a file, or the bytes that came along, to the library."""
+        audio = _audio(params.path, params.name, call)
+        bind_contextvars(source=audio.name)
+        tags = Tags(params.title, params.artist, params.album)
+        file = TrackFile(audio.path, audio.name, params.path or audio.name, tags, params.limit_s)
+        ingested = await self._services.ingest.add(file)
+        bind_contextvars(track_id=ingested.track.id, added=ingested.added)
+        return {"track": track_view(ingested.track), "added": ingested.added}
+
+    async def list_tracks(self, params: ListTracks, _call: Call) -> dict[str, Any]:
+        """Return one page of the library."""
+        tracks = await self._services.library.page(limit=params.limit, after_id=params.after_id)
+        more = len(tracks) == params.limit
+        return {"tracks": [track_view(track) for track in tracks], "next_after_id": tracks[-1].id if more else None}
+
+    async def get_track(self, params: GetTrack, _call: Call) -> dict[str, Any]:
+        """Return one track."""
+        return {"track": track_view(await self._services.library.get(params.id))}
+
+    async def remove_tracks(self, params: RemoveTracks, _call: Call) -> dict[str, Any]:
+        """Take tracks out of the library."""
+        removed = await self._services.library.remove(params.ids)
+        bind_contextvars(n_removed=len(removed))
+        return {"removed": [track_view(track) for track in removed]}
+
+    async def known_tracks(self, params: KnownTracks, _call: Call) -> dict[str, Any]:
+        """Return which contents are in the library already."""
+        known = await self._services.library.known([sha1.lower() for sha1 in params.sha1s])
+        return {"tracks": {sha1: track_view(track) for sha1, track in known.items()}}
+
+    async def shutdown(self, _params: Nothing, call: Call) -> dict[str, Any]:
+        """Stop the daemon in order: this answer is one of those that it still gives."""
+        if not call.may_read_paths:
+            raise InvalidRequest(reason="'shutdown' is taken from the local control socket only")
+        self._services.daemon.stop.set()
+        return {"stopping": True}
+
+
+def command_table(services: Services) -> CommandTable:
+    """Return every command of the daemon."""
+    handlers = Handlers(services)
+    rows = (
+        ("status", Nothing, handlers.status),
+        ("recognize", Recognize, handlers.recognize),
+        ("recognize_microphone", RecognizeMicrophone, handlers.recognize_microphone),
+        ("fingerprint", Fingerprint, handlers.fingerprint),
+        ("tracks.list", ListTracks, handlers.list_tracks),
+        ("tracks.get", GetTrack, handlers.get_track),
+        ("tracks.remove", RemoveTracks, handlers.remove_tracks),
+        ("tracks.known", KnownTracks, handlers.known_tracks),
+        ("shutdown", Nothing, handlers.shutdown),
+    )
+    return CommandTable(
+        tuple(Command(name, kind, _bounded(name, handler, services.admission)) for name, kind, handler in rows)
+    )
+
+
+_QUIET = frozenset({"status", "tracks.list", "tracks.get", "tracks.known"})
+"""Asked often and changing nothing: logged where somebody asks for debug lines."""
+
+
+def _bounded(name: str, handler: Handler, admission: Admission) -> Handler:
+    """Return `handler` with the border of one command around it: counted, logged in one line, and its bugs contained."""
+
+    async def bounded(params: Any, call: Call) -> dict[str, Any]:  # noqa: ANN401 - the command's own parameters
+        started = perf_counter()
+        outcome = "cancelled"
+        with admission.inside(), _own_log_fields():
+            bind_contextvars(command=name)
+            try:
+                result = await handler(params, call)
+                outcome = "ok"
+            except DejavudError as error:
+                outcome = error.code
+                bind_contextvars(reason=error.message)
+                raise
+            except Exception as error:
+                outcome = InternalError.code
+                log.exception("command_failed")
+                raise InternalError(reason=f"{type(error).__name__} in {name!r}; the daemon's log has more") from error
+            finally:
+                level = log.debug if outcome == "ok" and name in _QUIET else log.info
+                level("command_answered", outcome=outcome, elapsed_ms=round((perf_counter() - started) * 1000, 1))
+            return result
+
+    return bounded
+
+
+@contextmanager
+def _own_log_fields() -> Iterator[None]:
+    """Let the block bind what its one line in the log shall say, and forget it afterwards."""
+    before = get_contextvars()
+    try:
+        yield
+    finally:
+        clear_contextvars()
+        bind_contextvars(**before)
+
+
+@dataclass(frozen=True, slots=True)
+class _Audio:
+    """Where a command's audio is, and what it is called."""
+
+    path: Path
+    name: str
+
+
+def _audio(path: str | None, name: str | None, call: Call) -> _Audio:
+    """Return the audio that a call brought or named; raises `InvalidRequest` when it is not exactly one of the two."""
+    if call.audio is not None:
+        if path is not None:
+            raise InvalidRequest(reason="send the audio's bytes or its 'path', not both")
+        return _Audio(call.audio.path, name or call.audio.name)
+    if path is None:
+        raise InvalidRequest(reason="there is no audio: send its bytes" + ", or its 'path'" * call.may_read_paths)
+    if not call.may_read_paths:
+        raise InvalidRequest(reason="files are opened by 'path' for the local control socket only: send the bytes")
+    if not Path(path).is_absolute():
+        raise InvalidRequest(reason=f"'path' must be absolute: the daemon's working directory is not yours: {path!r}")
+    return _Audio(Path(path), name or Path(path).name)
+
+
+def _recognized(recognition: Recognition) -> dict[str, Any]:
+    bind_contextvars(n_matches=len(recognition.matches))
+    if recognition.matches:
+        best = recognition.matches[0]
+        bind_contextvars(track_id=best.track.id, confidence=round(best.confidence, 4))
+    return recognition_view(recognition)

@@ -1,0 +1,218 @@
+"""A file on its way into the index: known by content, fingerprinted in a worker, committed with its neighbours.
+
+A commit waits for the disk.  One a track would bound the rate of a fast ingest, so one writer takes whatever tracks are ready
+when the commit before has ended, and commits them together: alone when they come slowly, many at a time when they come fast.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from dejavud.errors import DejavudError, InternalError, ShuttingDown
+from dejavud.services import jobs
+from dejavud.services.files import sha1_of_file
+from dejavud.services.views import track_view
+from dejavud.values import NewTrack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.index.base import Index
+    from dejavud.services.events import EventHub
+    from dejavud.services.workers import Workers
+    from dejavud.values import Tags, Track
+
+log = structlog.get_logger(__name__)
+
+_LAST_COMMIT_S = 30.0
+"""How long a commit may hold up the end of the daemon."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings:
+    """What bounds an ingest.
+
+    timeout_s : for decoding and fingerprinting one file.
+    batch_tracks : tracks in one commit, at most; as many again may wait for it before their senders do.
+    """
+
+    timeout_s: float = 600.0
+    batch_tracks: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFile:
+    """A file to add.
+
+    path : where its bytes are now.
+    name : what its owner calls it.
+    kept_path : what the track remembers of where it came from.
+    tags : what the owner says of it; goes before what the file says of itself.
+    limit_s : fingerprint no more than this; None for all of it.
+    """
+
+    path: Path
+    name: str
+    kept_path: str
+    tags: Tags
+    limit_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """The track of a file, and whether it is new (False: its content was already known)."""
+
+    track: Track
+    added: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """A fingerprinted track that waits for its commit, and what became of it."""
+
+    entry: NewTrack
+    done: trio.Event = field(default_factory=trio.Event)
+    result: Ingested | DejavudError | None = None
+
+    def resolve(self, result: Ingested | DejavudError) -> None:
+        self.result = result
+        self.done.set()
+
+    async def wait(self) -> Ingested:
+        await self.done.wait()
+        if isinstance(self.result, Ingested):
+            return self.result
+        if isinstance(self.result, DejavudError):
+            raise type(self.result)(**self.result.details)
+        raise ShuttingDown
+
+
+class Ingest:
+    """Adds files to the index.  `add` works while `serve` runs."""
+
+    def __init__(
+        self, index: Index, workers: Workers, hub: EventHub, params: Params, settings: IngestSettings | None = None
+    ) -> None:
+        self._index = index
+        self._workers = workers
+        self._hub = hub
+        self._params = params
+        self._settings = settings or IngestSettings()
+        self._send, self._receive = trio.open_memory_channel[_Pending](self._settings.batch_tracks)
+
+    async def add(self, file: TrackFile) -> Ingested:
+        """Return the track of `file` once it is committed; a content that is known is not decoded again.
+
+        Raises `UnreadableFile`, `UnsupportedAudio`, `NoFingerprint`, `Timeout`, `WorkerDied`, `Busy`, `ShuttingDown` and what
+        the index raises.  A caller that is cancelled while it waits for the commit leaves the track to be committed.
+        """
+        sha1 = await self._workers.thread(sha1_of_file, file.path, file.name)
+        known = await self._workers.read(partial(self._index.tracks, sha1s=(sha1,)))
+        if known:
+            return Ingested(known[0], added=False)
+        fingerprinted = await self._workers.process(
+            jobs.fingerprint_file,
+            file.path,
+            file.name,
+            self._params,
+            file.limit_s,
+            what=file.name,
+            kind="ingest",
+            timeout_s=self._settings.timeout_s,
+        )
+        pending = _Pending(_entry(file, sha1, fingerprinted))
+        try:
+            await self._send.send(pending)
+        except trio.BrokenResourceError:
+            raise ShuttingDown from None
+        return await pending.wait()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Commit what `add` brings until cancelled; then commit what has been brought, and leave."""
+        async with self._receive:
+            task_status.started()
+            try:
+                while True:
+                    await self._commit(self._drained(await self._receive.receive()))
+            finally:
+                while waiting := self._drained():
+                    await self._commit(waiting)
+
+    def _drained(self, *first: _Pending) -> list[_Pending]:
+        """Return `first` and what else is ready, one commit's worth at most."""
+        batch = list(first)
+        while len(batch) < self._settings.batch_tracks:
+            try:
+                batch.append(self._receive.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+        return batch
+
+    async def _commit(self, batch: Sequence[_Pending]) -> None:
+        """Commit `batch` and tell everyone; what makes a whole batch fail fails alone."""
+        try:
+            with trio.move_on_after(_LAST_COMMIT_S, shield=True):
+                ingested = await self._workers.write(_add, self._index, [pending.entry for pending in batch])
+                for pending, result in zip(batch, ingested, strict=True):
+                    if result.added:
+                        self._hub.publish("track.added", {"track": track_view(result.track)})
+                    pending.resolve(result)
+        except Exception as error:  # noqa: BLE001 - the border of one job: the writer outlives any entry
+            if len(batch) == 1:
+                batch[0].resolve(_as_answer(error, batch[0].entry))
+            else:
+                for pending in batch:
+                    await self._commit([pending])
+        for pending in batch:  # nobody waits for ever, even where the deadline cut the commit off
+            pending.done.set()
+
+
+def _as_answer(error: Exception, entry: NewTrack) -> DejavudError:
+    if isinstance(error, DejavudError):
+        return error
+    log.error("commit_failed", path=entry.path, exc_info=error)
+    return InternalError(reason=f"the track could not be stored: {type(error).__name__}")
+
+
+def _add(index: Index, entries: Sequence[NewTrack]) -> list[Ingested]:
+    """Add `entries` and tell which of them are new; no other writer of this process comes between the two questions."""
+    known = {track.file_sha1 for track in index.tracks(sha1s=[entry.file_sha1 for entry in entries])}
+    ingested = []
+    for track in index.add(entries):
+        ingested.append(Ingested(track, added=track.file_sha1 not in known))
+        known.add(track.file_sha1)
+    return ingested
+
+
+def _entry(file: TrackFile, sha1: str, fingerprinted: jobs.FingerprintedFile) -> NewTrack:
+    own = fingerprinted.tags
+    return NewTrack(
+        title=_storable(file.tags.title or own.title or file.name),
+        artist=_storable_or_none(file.tags.artist or own.artist),
+        album=_storable_or_none(file.tags.album or own.album),
+        path=_storable(file.kept_path),
+        file_sha1=sha1,
+        duration_s=fingerprinted.duration_s,
+        constellation=fingerprinted.constellation,
+        hashes=fingerprinted.hashes,
+    )
+
+
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _storable(text: str) -> str:
+    """Return `text` as every database takes it: file names may hold bytes that are no text (lone surrogates here)."""
+    return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _storable_or_none(text: str | None) -> str | None:
+    return None if text is None else _storable(text)

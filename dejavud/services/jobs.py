@@ -1,0 +1,150 @@
+"""What runs in a worker process: audio in, fingerprints out.
+
+The daemon names these functions and never calls them itself (unit tests do), so what is heavy is imported inside them:
+the daemon does not wait for decoders that only its workers use.  Nothing here knows trio: a worker starts without it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from dejavud.errors import DejavudError, InternalError, NoFingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.values import Array, Constellation, Hashes, QueryFingerprint, Tags
+
+_EXIT_ORPHANED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FingerprintedFile:
+    """A track's file as the index wants it.
+
+    duration_s : of what was fingerprinted, so at most the limit that was asked for.
+    """
+
+    tags: Tags
+    duration_s: float
+    constellation: Constellation
+    hashes: Hashes
+
+
+@dataclass(frozen=True, slots=True)
+class FingerprintedQuery:
+    """A query as the index is asked with it, and what making it took."""
+
+    fingerprint: QueryFingerprint
+    decode_ms: float
+    fingerprint_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A job's error on its way back to the daemon, which raises it there.
+
+    trace : the worker's traceback where the error is a bug, empty where it is an answer.
+    """
+
+    error: DejavudError
+    trace: str = ""
+
+
+def contained(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:  # noqa: ANN401 - whatever the job returns
+    """Return what `function` returns, or how it failed as `Failed`.
+
+    Errors cross the process border as values: a decoder's own exception, chained behind ours, may be one that cannot be pickled,
+    or one that makes the daemon import the decoder.
+    """
+    try:
+        return function(*args)
+    except DejavudError as error:
+        return Failed(type(error)(**error.details))
+    except Exception as error:  # noqa: BLE001 - the border of one job: a bug in it is reported whole, not lost
+        reason = f"{type(error).__name__}: {error}"
+        return Failed(InternalError(reason=reason), trace="".join(traceback.format_exception(error)))
+
+
+def prepare_worker() -> None:
+    """Make this process a worker: deaf to the signals meant for the daemon, gone with it, and warm.
+
+    Ctrl-C and ``timeout`` signal the whole process group; the daemon alone decides when its workers stop, by closing their pipes.
+    An idle worker sees the pipe close.  One that is busy (perhaps for ever, in a damaged file) is ended by a thread that
+    waits for the parent's end; PR_SET_PDEATHSIG will not do, it fires when the *thread* that started the worker ends.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    import dejavud.audio.decode  # noqa: PLC0415 - the point of warming: the first job does not wait for these
+    import dejavud.audio.tags  # noqa: PLC0415
+    import dejavud.fingerprint.extractor  # noqa: F401, PLC0415
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(_EXIT_ORPHANED)
+
+
+def no_job() -> None:
+    """Do nothing: what a worker is started with."""
+
+
+def fingerprint_file(path: Path, name: str, params: Params, limit_s: float | None) -> FingerprintedFile:
+    """Return the tags and the fingerprint of the file at `path`, which its owner calls `name`.
+
+    Reads in blocks: memory does not grow with the audio, only with its peaks.  Raises `UnreadableFile`,
+    `UnsupportedAudio`, and `NoFingerprint` for audio without a single landmark.
+    """
+    from dejavud.audio.decode import open_audio  # noqa: PLC0415 - see the module's first words
+    from dejavud.audio.tags import read_tags  # noqa: PLC0415
+    from dejavud.fingerprint.extractor import TrackExtractor, track_hashes  # noqa: PLC0415
+
+    extractor = TrackExtractor(params)
+    with open_audio(path, name=name, rate_hz=params.rate_hz, limit_s=limit_s) as reader:
+        for block in reader:
+            extractor.feed(block)
+        duration_s = params.samples_to_seconds(reader.n_samples)
+    constellation = extractor.finish()
+    hashes = track_hashes(constellation, params)
+    if not len(hashes):
+        reason = f"its {duration_s:.1f} s of audio hold nothing to recognize it by: too short, or silent"
+        raise NoFingerprint(source=name, reason=reason)
+    return FingerprintedFile(read_tags(path, name), duration_s, constellation, hashes)
+
+
+def query_file(path: Path, name: str, params: Params, limit_s: float, raw_fallback: bool) -> FingerprintedQuery:  # noqa: FBT001 - jobs cross the process border by position
+    """Return the query that the first `limit_s` of the file at `path` are; empty for silence.
+
+    With `raw_fallback`, bytes that nothing decodes are taken as 16-bit little-endian mono at 8 kHz.  Raises
+    `UnreadableFile` and `UnsupportedAudio`.
+    """
+    from dejavud.audio.decode import decode_audio  # noqa: PLC0415 - see the module's first words
+
+    started = perf_counter()
+    samples = decode_audio(path, name=name, rate_hz=params.rate_hz, limit_s=limit_s, raw_fallback=raw_fallback)
+    return _fingerprinted(samples, params, decode_ms=(perf_counter() - started) * 1000)
+
+
+def query_samples(samples: Array, params: Params) -> FingerprintedQuery:
+    """Return the query that `samples` are: float32 [n], mono, at the engine's rate."""
+    return _fingerprinted(samples, params, decode_ms=0.0)
+
+
+def _fingerprinted(samples: Array, params: Params, *, decode_ms: float) -> FingerprintedQuery:
+    from dejavud.fingerprint.extractor import fingerprint_query  # noqa: PLC0415 - see the module's first words
+
+    started = perf_counter()
+    fingerprint = fingerprint_query(samples, params)
+    return FingerprintedQuery(fingerprint, decode_ms, (perf_counter() - started) * 1000)

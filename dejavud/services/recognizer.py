@@ -1,0 +1,214 @@
+"""The life of a query: audio, fingerprint, look-up, match, answer."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import trio
+
+from dejavud.errors import Timeout
+from dejavud.services import jobs
+from dejavud.services.files import check_readable
+from dejavud.services.views import recognition_view
+from dejavud.values import Match, Recognition, Timings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.index.base import Index
+    from dejavud.matching.matcher import MatchRules
+    from dejavud.services.commands import Progress
+    from dejavud.services.events import EventHub
+    from dejavud.services.workers import Workers
+    from dejavud.values import Alignment, Array, Constellation, Hits, QueryFingerprint, Track
+
+    OpenMicrophone = Callable[..., AbstractAsyncContextManager[AsyncGenerator[Array, None]]]
+    Matcher = Callable[
+        [QueryFingerprint, Hits, Callable[[Sequence[int]], Mapping[int, Constellation]], Params, MatchRules],
+        tuple[Alignment, ...],
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizerSettings:
+    """What bounds a query.
+
+    max_query_s : of a longer query only the beginning is heard.
+    timeout_s : for all of one query, from its audio to its answer; the time a microphone listens comes on top.
+    """
+
+    max_query_s: float = 120.0
+    timeout_s: float = 60.0
+
+
+@dataclass(slots=True)
+class QueryCounts:
+    """Queries since the daemon started, by outcome."""
+
+    n_matched: int = 0
+    n_unmatched: int = 0
+    n_failed: int = 0
+
+
+class Recognizer:
+    """Answers queries.  Each successful one also leaves as the event ``match.recognized``."""
+
+    def __init__(
+        self,
+        index: Index,
+        workers: Workers,
+        hub: EventHub,
+        params: Params,
+        *,
+        match: Matcher,
+        rules: MatchRules,
+        settings: RecognizerSettings,
+        open_microphone: OpenMicrophone,
+    ) -> None:
+        self._index = index
+        self._workers = workers
+        self._hub = hub
+        self._params = params
+        self._match = match
+        self._rules = rules
+        self._settings = settings
+        self._open_microphone = open_microphone
+        self.counts = QueryCounts()
+
+    async def recognize_file(
+        self, path: Path, name: str, *, limit_s: float | None = None, raw_fallback: bool = False
+    ) -> Recognition:
+        """Return what the first `limit_s` of the file at `path` are (of all of it, up to the longest query, where None).
+
+        Raises `UnreadableFile`, `UnsupportedAudio`, `Timeout`, `WorkerDied`, `Busy` and what the index raises.
+        """
+        started = perf_counter()
+        heard_s = min(limit_s or self._settings.max_query_s, self._settings.max_query_s)
+        with self._bounded(name) as deadline:
+            await self._workers.thread(check_readable, path, name)
+            query = await self._workers.process(
+                jobs.query_file, path, name, self._params, heard_s, raw_fallback, what=name
+            )
+            return await self._answer(query, name, started, deadline)
+
+    async def recognize_microphone(
+        self, duration_s: float, device: str | int | None, progress: Progress
+    ) -> Recognition:
+        """Listen for `duration_s` and return what was heard; raises `MicrophoneUnavailable` and what a file's query raises."""
+        with self._counted():
+            samples = await self._take(min(duration_s, self._settings.max_query_s), device, progress)
+        started = perf_counter()
+        with self._bounded("microphone") as deadline:
+            query = await self._workers.process(jobs.query_samples, samples, self._params, what="microphone")
+            return await self._answer(query, "microphone", started, deadline)
+
+    async def _take(self, duration_s: float, device: str | int | None, progress: Progress) -> Array:
+        wanted = self._params.seconds_to_samples(duration_s)
+        blocks: list[Array] = []
+        n_samples = n_told_s = 0
+        async with self._open_microphone(rate_hz=self._params.rate_hz, device=device) as heard:
+            while n_samples < wanted:
+                blocks.append(await anext(heard))
+                n_samples += len(blocks[-1])
+                heard_s = self._params.samples_to_seconds(n_samples)
+                if heard_s >= n_told_s + 1:
+                    n_told_s = int(heard_s)
+                    await progress(done_s=float(n_told_s), total_s=duration_s)
+        return np.concatenate(blocks)[:wanted]
+
+    async def _answer(
+        self, query: jobs.FingerprintedQuery, source: str, started: float, deadline: trio.CancelScope
+    ) -> Recognition:
+        fingerprint = query.fingerprint
+        asked = perf_counter()
+        left_s = max(0.001, deadline.deadline - trio.current_time())
+        hits = await self._workers.read(partial(self._index.lookup, fingerprint.hashes, timeout_s=left_s))
+        found = perf_counter()
+        alignments = await self._workers.read(
+            self._match, fingerprint, hits, self._index.constellations, self._params, self._rules
+        )
+        matches = await self._matches(alignments, fingerprint.duration_s)
+        ended = perf_counter()
+        recognition = Recognition(
+            source=source,
+            duration_s=fingerprint.duration_s,
+            n_hashes=len(fingerprint.hashes),
+            matches=matches,
+            timings=Timings(
+                decode_ms=query.decode_ms,
+                fingerprint_ms=query.fingerprint_ms,
+                lookup_ms=(found - asked) * 1000,
+                match_ms=(ended - found) * 1000,
+                total_ms=(ended - started) * 1000,
+            ),
+            profile=self._params.profile,
+            params_digest=self._params.digest,
+        )
+        self._tell(recognition)
+        return recognition
+
+    async def _matches(self, alignments: Sequence[Alignment], query_s: float) -> tuple[Match, ...]:
+        """Return the alignments with their tracks; one whose track was removed meanwhile is left out."""
+        if not alignments:
+            return ()
+        ids = tuple({alignment.track_id for alignment in alignments})
+        tracks = {track.id: track for track in await self._workers.read(partial(self._index.tracks, ids=ids))}
+        return tuple(
+            match_of(alignment, tracks[alignment.track_id], query_s, self._params)
+            for alignment in alignments
+            if alignment.track_id in tracks
+        )
+
+    def _tell(self, recognition: Recognition) -> None:
+        if recognition.matches:
+            self.counts.n_matched += 1
+            self._hub.publish("match.recognized", recognition_view(recognition))
+        else:
+            self.counts.n_unmatched += 1
+
+    @contextmanager
+    def _bounded(self, source: str) -> Iterator[trio.CancelScope]:
+        """Stop a query that takes too long, and count one that fails."""
+        with self._counted(), trio.move_on_after(self._settings.timeout_s) as scope:
+            yield scope
+        if scope.cancelled_caught:
+            self.counts.n_failed += 1
+            raise Timeout(what=source, limit_s=self._settings.timeout_s)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self.counts.n_failed += 1
+            raise
+
+
+def match_of(alignment: Alignment, track: Track, query_s: float, params: Params) -> Match:
+    """Return `alignment` in seconds: the stretch that query and track share, on the clock of each.
+
+    Both stretches begin at the same moment.  It is the query's first, and so ``track_start_s`` says where in the track the query begins, unless
+    the query began before the track did.
+    """
+    delta_s = params.frames_to_seconds(alignment.delta_frames)
+    query_start_s, track_start_s = max(0.0, -delta_s), max(0.0, delta_s)
+    shared_s = max(0.0, min(query_s - query_start_s, track.duration_s - track_start_s))
+    return Match(
+        track=track,
+        confidence=alignment.confidence,
+        score=alignment.score,
+        query_start_s=query_start_s,
+        query_end_s=query_start_s + shared_s,
+        track_start_s=track_start_s,
+        track_end_s=track_start_s + shared_s,
+        speed=1.0,
+        coverage=alignment.coverage,
+    )

@@ -1,0 +1,240 @@
+"""Where blocking work goes: worker processes for audio, threads for files and the database, each kind with its own limit.
+
+The one place that starts threads or processes.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+import structlog
+import trio
+import trio_parallel
+
+from dejavud.errors import Busy, Timeout, WorkerDied
+from dejavud.services import jobs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+Kind = Literal["query", "ingest"]
+
+_CLOSE_GRACE_S = 2.0
+"""How long a worker may take to see that its pipe was closed before it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersStatus:
+    """How busy the workers are.
+
+    n_processes : jobs of one kind that run at the same time.
+    n_busy, n_waiting : jobs of both kinds, running and waiting for their turn.
+    n_died : worker processes that ended in the middle of a job, since the start.
+    """
+
+    n_processes: int
+    n_busy: int
+    n_waiting: int
+    n_died: int
+
+
+class Workers(Protocol):
+    """Runs blocking functions away from the event loop.
+
+    Every method waits for its turn, first come first served, and raises `Busy` at once when already too many wait.
+    A cancelled wait leaves without a trace.  Once a *thread* runs, cancellation waits for it: its effect is never
+    abandoned half done.  Once a *process* runs, cancellation kills it.
+    """
+
+    async def process(
+        self, function: Callable[..., T], *args: object, what: str, kind: Kind = "query", timeout_s: float | None = None
+    ) -> T:
+        """Run an importable function of picklable arguments in a worker process.
+
+        `what` names the work in errors.  Raises `Timeout` when it ran longer than `timeout_s` (the time it waited for
+        its turn does not count; the worker is killed), `WorkerDied` when the process ended, `InternalError` for a bug in
+        the function, and every `DejavudError` of the function's own.  Queries and ingests do not wait for each other.
+        """
+        ...
+
+    async def read(self, function: Callable[..., T], *args: object) -> T:
+        """Run a database read in a thread; several run at a time."""
+        ...
+
+    async def write(self, function: Callable[..., T], *args: object) -> T:
+        """Run a database write in a thread; one runs at a time, in the order they were asked for."""
+        ...
+
+    async def thread(self, function: Callable[..., T], *args: object) -> T:
+        """Run other blocking work, such as reading a file, in a thread."""
+        ...
+
+    def status(self) -> WorkersStatus:
+        """Return how busy the workers are."""
+        ...
+
+
+class ProcessWorkers:
+    """`Workers` over trio-parallel's processes and trio's threads."""
+
+    def __init__(
+        self, context: trio_parallel.WorkerContext, nursery: trio.Nursery, *, n_processes: int, max_waiting: int
+    ) -> None:
+        self._context = context
+        self._nursery = nursery
+        self._n_processes = n_processes
+        self._max_waiting = max_waiting
+        self._n_died = 0
+        # Queries have processes of their own beside the ingests': one over a folder that is being fingerprinted shares the
+        # cores with it, instead of waiting for its files.
+        self._decode: dict[Kind, trio.CapacityLimiter] = {
+            "query": trio.CapacityLimiter(n_processes),
+            "ingest": trio.CapacityLimiter(n_processes),
+        }
+        self._db_read = trio.CapacityLimiter(max(4, n_processes))
+        self._db_write = trio.CapacityLimiter(1)
+        self._files = trio.CapacityLimiter(4)
+
+    async def process(
+        self, function: Callable[..., T], *args: object, what: str, kind: Kind = "query", timeout_s: float | None = None
+    ) -> T:
+        """See `Workers.process`."""
+        limiter = self._decode[kind]
+        self._refuse_when_full(limiter, f"{self._max_waiting} audio jobs waiting")
+        async with limiter:
+            limit_s = math.inf if timeout_s is None else timeout_s
+            with trio.move_on_after(limit_s):
+                return await self._run(function, args, what)
+            self._replace_worker()
+            raise Timeout(what=what, limit_s=timeout_s)
+
+    async def read(self, function: Callable[..., T], *args: object) -> T:
+        """See `Workers.read`."""
+        self._refuse_when_full(self._db_read, f"{self._max_waiting} database reads waiting")
+        return await trio.to_thread.run_sync(function, *args, limiter=self._db_read)
+
+    async def write(self, function: Callable[..., T], *args: object) -> T:
+        """See `Workers.write`."""
+        self._refuse_when_full(self._db_write, f"{self._max_waiting} database writes waiting")
+        return await trio.to_thread.run_sync(function, *args, limiter=self._db_write)
+
+    async def thread(self, function: Callable[..., T], *args: object) -> T:
+        """See `Workers.thread`."""
+        self._refuse_when_full(self._files, f"{self._max_waiting} files waiting to be read")
+        return await trio.to_thread.run_sync(function, *args, limiter=self._files)
+
+    def status(self) -> WorkersStatus:
+        """See `Workers.status`."""
+        figures = [limiter.statistics() for limiter in self._decode.values()]
+        return WorkersStatus(
+            n_processes=self._n_processes,
+            n_busy=sum(f.borrowed_tokens for f in figures),
+            n_waiting=sum(f.tasks_waiting for f in figures),
+            n_died=self._n_died,
+        )
+
+    async def _run(self, function: Callable[..., T], args: tuple[object, ...], what: str) -> T:
+        try:
+            result = await self._context.run_sync(
+                jobs.contained, function, args, kill_on_cancel=True, limiter=nullcontext()
+            )
+        except trio_parallel.BrokenWorkerError as error:
+            self._n_died += 1
+            log.warning("worker_died", what=what, exit_code=_exit_code(error))
+            self._replace_worker()
+            raise WorkerDied(source=what) from None
+        if isinstance(result, jobs.Failed):
+            if result.trace:
+                log.error("job_failed", what=what, trace=result.trace)
+            raise result.error
+        return result  # type: ignore[no-any-return]
+
+    def _refuse_when_full(self, limiter: trio.CapacityLimiter, what: str) -> None:
+        if limiter.statistics().tasks_waiting >= self._max_waiting:
+            raise Busy(what=what)
+
+    def _replace_worker(self) -> None:
+        """Have a warm worker again before somebody asks for it."""
+        self._nursery.start_soon(self.warm)
+
+    async def warm(self) -> None:
+        """Start one worker, unless an idle one is there."""
+        async with self._decode["query"]:
+            try:
+                await self._context.run_sync(jobs.no_job, kill_on_cancel=True, limiter=nullcontext())
+            except trio_parallel.BrokenWorkerError as error:
+                self._n_died += 1
+                log.exception("worker_cannot_start", exit_code=_exit_code(error))
+
+
+def _exit_code(error: trio_parallel.BrokenWorkerError) -> int | None:
+    """Return the dead process's exit code, negative for the signal that killed it."""
+    code: int | None = getattr(error.args[-1], "exitcode", None)
+    return code
+
+
+@asynccontextmanager
+async def open_workers(*, n_processes: int, max_waiting: int) -> AsyncIterator[ProcessWorkers]:
+    """Give workers of which `n_processes` are started, and warm themselves, while the block goes on.
+
+    When the block ends, running jobs are killed and every worker process is gone.
+    """
+    try:
+        async with (
+            trio_parallel.open_worker_context(
+                idle_timeout=math.inf, init=jobs.prepare_worker, grace_period=_CLOSE_GRACE_S
+            ) as context,
+            trio.open_nursery() as nursery,
+        ):
+            workers = ProcessWorkers(context, nursery, n_processes=n_processes, max_waiting=max_waiting)
+            for _ in range(n_processes):
+                nursery.start_soon(workers.warm)
+            yield workers
+            nursery.cancel_scope.cancel()
+    except trio_parallel.BrokenWorkerError as error:  # one that had died while idle, or had to be killed just now
+        log.warning("worker_ended_badly", reason=str(error))
+
+
+class InlineWorkers:
+    """`Workers` that run everything at once where they are called: for unit tests and their mock clocks."""
+
+    async def process(
+        self,
+        function: Callable[..., T],
+        *args: object,
+        what: str,  # noqa: ARG002 - part of the interface
+        kind: Kind = "query",  # noqa: ARG002
+        timeout_s: float | None = None,  # noqa: ARG002
+    ) -> T:
+        """See `Workers.process`; a function that does not return cannot be stopped here."""
+        await trio.lowlevel.checkpoint()
+        result = jobs.contained(function, args)
+        if isinstance(result, jobs.Failed):
+            raise result.error
+        return result  # type: ignore[no-any-return]
+
+    async def read(self, function: Callable[..., T], *args: object) -> T:
+        """See `Workers.read`."""
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    async def write(self, function: Callable[..., T], *args: object) -> T:
+        """See `Workers.write`."""
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    async def thread(self, function: Callable[..., T], *args: object) -> T:
+        """See `Workers.thread`."""
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    def status(self) -> WorkersStatus:
+        """See `Workers.status`."""
+        return WorkersStatus(n_processes=1, n_busy=0, n_waiting=0, n_died=0)
