@@ -47,15 +47,17 @@ class AudioReader:
     """Decoded audio, iterated once: float32 [n] blocks of mono at the rate asked for, in order, none empty.
 
     info : what the file says of itself.
+    rate_hz : of the blocks.
     n_samples : given out so far; all of them after the iteration.
     """
 
-    def __init__(self, source: _Source, chunks: Iterator[Chunk], rate_hz: int, limit_s: float | None) -> None:
+    def __init__(self, source: _Source, chunks: Iterator[Chunk], rate_hz: int | None, limit_s: float | None) -> None:
         self.info = source.info
+        self.rate_hz = rate_hz or source.info.rate_hz
         self.n_samples = 0
         self._source = source
-        self._limit_samples = None if limit_s is None else round(limit_s * rate_hz)
-        self._blocks = self._read(chunks, Resampler(rate_hz))
+        self._limit_samples = None if limit_s is None else round(limit_s * self.rate_hz)
+        self._blocks = self._read(chunks, Resampler(self.rate_hz))
 
     @property
     def n_damaged_packets(self) -> int:
@@ -85,7 +87,7 @@ def open_audio(
     path: Path | str,
     *,
     name: str,
-    rate_hz: int,
+    rate_hz: int | None,
     limit_s: float | None = None,
     raw_fallback: bool = False,
     max_duration_s: float = MAX_DURATION_S,
@@ -99,7 +101,7 @@ def open_audio(
     name
         What errors call it; its extension helps to tell formats that have no mark of their own.
     rate_hz
-        The rate to resample to.
+        The rate to resample to; None keeps the file's own (of its first frame).
     limit_s
         Stop after so much audio; the rest is not decoded.
     raw_fallback
