@@ -50,6 +50,9 @@ class Index(Protocol):
     def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
         """Return every meeting of a query hash with a posting, one row a meeting (repeated query hashes each count).
 
+        Bounded: where there are more than `dejavud.index.meetings.MAX_HITS`, which only a steady tone brings about, the
+        hash values with most meetings are left out whole until the rest fits.
+
         Raises `Timeout` when it took longer than `timeout_s`; the work is then really stopped.
         """
         ...

@@ -1,0 +1,276 @@
+"""The durable index: one DuckDB file, always able to answer, columnar in and out.
+
+A look-up is one join of ``postings`` with the query's distinct hashes, handed over as numpy columns.  It scans the hash
+column whatever the number of hashes.  A write is one transaction; DuckDB's log is on the disk when the commit returns, and an
+interrupted write is undone when the file is next opened.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+
+from dejavud.errors import IndexDamaged, IndexUnavailable, Timeout
+from dejavud.index import schema
+from dejavud.index.constellation_codec import decode_constellation, encode_constellation
+from dejavud.index.duckdb_errors import translated
+from dejavud.index.duckdb_file import connect
+from dejavud.index.entries import MAX_ID, possible_ids, stored_track
+from dejavud.index.meetings import MAX_HITS, DistinctHashes
+from dejavud.values import IndexStatistics, Track
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.values import Constellation, Hashes, Hits, NewTrack
+
+    Array = NDArray[Any]
+
+DEFAULT_MEMORY_BYTES = 2 << 30
+"""What DuckDB may hold: its cache of blocks; it works in far less."""
+DEFAULT_THREADS = 2
+
+_TRACK_COLUMNS = "id, title, artist, album, path, file_sha1, duration_s, n_peaks, n_hashes, added_at"
+_LOOKUP = "SELECT which, track_id, frame FROM postings JOIN asked USING (hash)"
+
+
+@contextmanager
+def open_duckdb(
+    path: Path | None,
+    params: Params,
+    *,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    threads: int = DEFAULT_THREADS,
+    max_hits: int = MAX_HITS,
+) -> Iterator[DuckDBIndex]:
+    """Give the index in the file at `path`, made if it is not there (with its folder); None is one in memory.
+
+    Raises `IndexLocked` where another process, or this one, has it open; `IndexDamaged` where the file is not an index or cannot
+    be read; `SchemaTooNew` and `ParamsMismatch` where another dejavud or other parameters made it; `IndexFull`;
+    `IndexUnavailable` for the rest, such as a missing permission.  A file that is refused is left as it is.
+    """
+    path = None if path is None else path.absolute()  # DuckDB takes a prefix such as "md:" for another kind of database
+    connection = connect(path, params, memory_bytes=memory_bytes, threads=threads)
+    index = DuckDBIndex(connection, path, max_hits=max_hits)
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+class DuckDBIndex:
+    """The index contract (`dejavud.index.base.Index`) over one DuckDB connection: a cursor a call, one write at a time.
+
+    Made by `open_duckdb`.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path | None, *, max_hits: int) -> None:
+        self._connection = connection
+        self._path = path
+        self._where = "the index in memory" if path is None else str(path)
+        self._max_hits = max_hits
+        self._write_lock = threading.Lock()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Wait for the write under way, move the log into the file and let go of it.  Idempotent."""
+        with self._write_lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            try:
+                with translated(self._where):
+                    self._connection.execute("CHECKPOINT")
+            finally:
+                self._connection.close()
+
+    def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
+        """See `Index.add`."""
+        with self._writing() as cursor:
+            sha1s = [entry.file_sha1 for entry in entries]
+            by_sha1 = {track.file_sha1: track for track in _tracks_where(cursor, _HAS_SHA1, [sha1s])}
+            fresh = {entry.file_sha1: entry for entry in reversed(entries) if entry.file_sha1 not in by_sha1}
+            added = dict.fromkeys(sha1 for sha1 in sha1s if sha1 in fresh)
+            if added:
+                now = datetime.now(UTC)
+                first_id = _take_ids(cursor, len(added))
+                tracks = [stored_track(fresh[sha1], first_id + n, now) for n, sha1 in enumerate(added)]
+                _insert(cursor, tracks, [fresh[sha1] for sha1 in added])
+                by_sha1 |= {track.file_sha1: track for track in tracks}
+            return [by_sha1[sha1] for sha1 in sha1s]
+
+    def remove(self, track_ids: Sequence[int]) -> Sequence[Track]:
+        """See `Index.remove`."""
+        with self._writing() as cursor:
+            ids = possible_ids(track_ids)
+            gone = _tracks_where(cursor, _HAS_ID, [ids])
+            for table, column in (("postings", "track_id"), ("constellations", "track_id"), ("tracks", "id")):
+                cursor.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?::INTEGER[]))", [ids])  # noqa: S608 - names from the line above
+            return gone
+
+    def tracks(
+        self,
+        *,
+        ids: Sequence[int] | None = None,
+        sha1s: Sequence[str] | None = None,
+        limit: int | None = None,
+        after_id: int = 0,
+    ) -> Sequence[Track]:
+        """See `Index.tracks`."""
+        conditions = ["id > ?"]
+        values: list[object] = [min(after_id, MAX_ID)]
+        if ids is not None:
+            conditions.append(_HAS_ID)
+            values.append(possible_ids(ids))
+        if sha1s is not None:
+            conditions.append(_HAS_SHA1)
+            values.append(list(sha1s))
+        with self._reading() as cursor:
+            return _tracks_where(cursor, " AND ".join(conditions), values, limit=MAX_ID if limit is None else limit)
+
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
+        """See `Index.lookup`.
+
+        DuckDB itself watches the time and stops: no thread of ours has to.
+        """
+        started_s = time.monotonic()
+        asked = DistinctHashes(hashes)
+        columns = {"hash": asked.values, "which": np.arange(len(asked.values), dtype=np.int32)}
+        with self._reading() as cursor:
+            cursor.register("asked", columns)
+            try:
+                if timeout_s is not None:
+                    left_s = started_s + timeout_s - time.monotonic()
+                    cursor.execute(f"SET SESSION max_execution_time = {max(1, round(left_s * 1000))}")
+                found = cursor.execute(_LOOKUP).fetchnumpy()
+            except duckdb.InterruptException as error:
+                raise Timeout(what="the look-up", limit_s=timeout_s) from error
+        return asked.meetings(found["which"], found["track_id"], found["frame"], max_hits=self._max_hits)
+
+    def constellations(self, track_ids: Sequence[int]) -> Mapping[int, Constellation]:
+        """See `Index.constellations`."""
+        with self._reading() as cursor:
+            rows = cursor.execute(
+                "SELECT track_id, data FROM constellations WHERE track_id IN (SELECT unnest(?::INTEGER[]))",
+                [possible_ids(track_ids)],
+            ).fetchall()
+        try:
+            return {track_id: decode_constellation(data) for track_id, data in rows}
+        except ValueError as error:
+            raise IndexDamaged(path=self._where, reason=str(error)) from error
+
+    def statistics(self) -> IndexStatistics:
+        """See `Index.statistics`."""
+        with self._reading() as cursor:
+            n_tracks, n_postings, duration_s = cursor.execute(
+                "SELECT count(*), coalesce(sum(n_hashes), 0)::BIGINT, coalesce(sum(duration_s), 0) FROM tracks"
+            ).fetchall()[0]
+            size_bytes = _memory_bytes(cursor) if self._path is None else _file_bytes(self._path)
+        return IndexStatistics(n_tracks, n_postings, duration_s, size_bytes)
+
+    @contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a cursor of its own, so that calls in other threads are not disturbed."""
+        with translated(self._where):
+            if self._is_closed:
+                raise IndexUnavailable(reason="it is closed")
+            with self._connection.cursor() as cursor:
+                yield cursor
+
+    @contextmanager
+    def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a cursor in a transaction that is committed at the end of the block, or undone where it raises."""
+        with self._write_lock, self._reading() as cursor:
+            cursor.begin()
+            yield cursor  # where this raises, closing the cursor rolls back
+            cursor.commit()
+
+
+_HAS_ID = "id IN (SELECT unnest(?::INTEGER[]))"
+_HAS_SHA1 = "file_sha1 IN (SELECT unnest(?::VARCHAR[]))"
+
+
+def _tracks_where(
+    cursor: duckdb.DuckDBPyConnection, condition: str, values: Sequence[object], *, limit: int = MAX_ID
+) -> list[Track]:
+    """Return the tracks that `condition` selects, ascending by id."""
+    rows = cursor.execute(
+        f"SELECT {_TRACK_COLUMNS} FROM tracks WHERE {condition} ORDER BY id LIMIT ?",  # noqa: S608 - conditions of this module
+        [*values, limit],
+    ).fetchall()
+    return [Track(*[*row[:-1], row[-1].replace(tzinfo=UTC)]) for row in rows]
+
+
+def _take_ids(cursor: duckdb.DuckDBPyConnection, n_ids: int) -> int:
+    """Return the first of `n_ids` consecutive ids that no track ever had."""
+    key = schema.NEXT_TRACK_ID
+    first_id = int(cursor.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchall()[0][0])
+    if first_id + n_ids > MAX_ID:
+        raise IndexUnavailable(reason="it has given out every id there is")
+    cursor.execute("UPDATE meta SET value = ? WHERE key = ?", [str(first_id + n_ids), key])
+    return first_id
+
+
+def _insert(cursor: duckdb.DuckDBPyConnection, tracks: Sequence[Track], entries: Sequence[NewTrack]) -> None:
+    """Store `tracks` with the constellations and postings of `entries`, which are parallel."""
+    rows = [
+        (
+            track.id,
+            track.title,
+            track.artist,
+            track.album,
+            track.path,
+            track.file_sha1,
+            track.duration_s,
+            track.n_peaks,
+            track.n_hashes,
+            track.added_at.replace(tzinfo=None),
+        )
+        for track in tracks
+    ]
+    types = ("INTEGER", *["VARCHAR"] * 5, "DOUBLE", "INTEGER", "INTEGER", "TIMESTAMP")
+    columns = ", ".join(f"unnest(?::{kind}[])" for kind in types)
+    cursor.execute(f"INSERT INTO tracks SELECT {columns}", [list(column) for column in zip(*rows, strict=True)])
+    cursor.execute(
+        "INSERT INTO constellations SELECT unnest(?::INTEGER[]), unnest(?::BLOB[])",
+        [[track.id for track in tracks], [encode_constellation(entry.constellation) for entry in entries]],
+    )
+    cursor.register("fresh", _postings(tracks, entries))
+    cursor.execute("INSERT INTO postings SELECT hash, track_id, frame FROM fresh")
+
+
+def _postings(tracks: Sequence[Track], entries: Sequence[NewTrack]) -> dict[str, Array]:
+    """Return the columns of ``postings`` for `entries`, each track's sorted by (hash, frame)."""
+    packed = [
+        np.sort((entry.hashes.values.astype(np.uint64) << 32) | entry.hashes.offsets.view(np.uint32))
+        for entry in entries
+    ]
+    both = np.concatenate(packed)
+    return {
+        "hash": (both >> 32).astype(np.uint32),
+        "track_id": np.repeat(np.array([track.id for track in tracks], np.int32), [len(part) for part in packed]),
+        "frame": both.astype(np.uint32).view(np.int32),
+    }
+
+
+def _memory_bytes(cursor: duckdb.DuckDBPyConnection) -> int:
+    return int(cursor.execute("SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory()").fetchall()[0][0])
+
+
+def _file_bytes(path: Path) -> int:
+    """Return the size of the file and of its log, which comes and goes."""
+    n_bytes = path.stat().st_size
+    try:
+        return n_bytes + path.with_name(f"{path.name}.wal").stat().st_size
+    except FileNotFoundError:
+        return n_bytes

@@ -1,0 +1,164 @@
+"""An index that lives and dies with the process: sorted arrays and binary search, the oracle of the tests."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dejavud.errors import IndexUnavailable, Timeout
+from dejavud.index.entries import MAX_ID, possible_ids, stored_track
+from dejavud.index.meetings import MAX_HITS, within_bound
+from dejavud.values import Hits, IndexStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from dejavud.values import Constellation, Hashes, NewTrack, Track
+
+    Array = NDArray[Any]
+
+_HASHES_A_STEP = 1 << 14
+"""Query hashes looked up between two looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """Everything at one moment; a write makes a new one, so a read that took this one sees whole tracks only.
+
+    hashes : uint32 [n], ascending; track_ids, frames : int32 [n], the postings in the same order.
+    """
+
+    tracks: Mapping[int, Track] = field(default_factory=dict)
+    constellations: Mapping[int, Constellation] = field(default_factory=dict)
+    hashes: Array = field(default_factory=lambda: np.empty(0, np.uint32))
+    track_ids: Array = field(default_factory=lambda: np.empty(0, np.int32))
+    frames: Array = field(default_factory=lambda: np.empty(0, np.int32))
+
+
+class MemoryIndex:
+    """The index contract (`dejavud.index.base.Index`) over arrays in memory; every write copies them."""
+
+    def __init__(self, *, max_hits: int = MAX_HITS) -> None:
+        self._max_hits = max_hits
+        self._next_id = 1
+        self._write_lock = threading.Lock()
+        self._contents: _Contents | None = _Contents()
+
+    def close(self) -> None:
+        """Forget everything; every call after this raises `IndexUnavailable`.  Idempotent."""
+        with self._write_lock:
+            self._contents = None
+
+    def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
+        """See `Index.add`."""
+        with self._write_lock:
+            now = self._open_contents()
+            by_sha1 = {track.file_sha1: track for track in now.tracks.values()}
+            added: dict[int, NewTrack] = {}
+            added_at = datetime.now(UTC)
+            for entry in entries:
+                if entry.file_sha1 not in by_sha1:
+                    by_sha1[entry.file_sha1] = stored_track(entry, self._next_id + len(added), added_at)
+                    added[self._next_id + len(added)] = entry
+            hashes = np.concatenate([now.hashes, *(entry.hashes.values for entry in added.values())])
+            order = np.argsort(hashes, kind="stable")
+            ids = [np.full(len(entry.hashes), track_id, np.int32) for track_id, entry in added.items()]
+            offsets = [entry.hashes.offsets for entry in added.values()]
+            self._contents = _Contents(
+                {**now.tracks, **{track.id: track for track in by_sha1.values() if track.id in added}},
+                {**now.constellations, **{track_id: entry.constellation for track_id, entry in added.items()}},
+                hashes[order],
+                np.concatenate([now.track_ids, *ids])[order],
+                np.concatenate([now.frames, *offsets])[order],
+            )
+            self._next_id += len(added)
+            return [by_sha1[entry.file_sha1] for entry in entries]
+
+    def remove(self, track_ids: Sequence[int]) -> Sequence[Track]:
+        """See `Index.remove`."""
+        with self._write_lock:
+            now = self._open_contents()
+            gone = {track_id: now.tracks[track_id] for track_id in possible_ids(track_ids) if track_id in now.tracks}
+            kept = ~np.isin(now.track_ids, list(gone))
+            self._contents = dataclasses.replace(
+                now,
+                tracks={track_id: track for track_id, track in now.tracks.items() if track_id not in gone},
+                constellations={i: stars for i, stars in now.constellations.items() if i not in gone},
+                hashes=now.hashes[kept],
+                track_ids=now.track_ids[kept],
+                frames=now.frames[kept],
+            )
+            return list(gone.values())
+
+    def tracks(
+        self,
+        *,
+        ids: Sequence[int] | None = None,
+        sha1s: Sequence[str] | None = None,
+        limit: int | None = None,
+        after_id: int = 0,
+    ) -> Sequence[Track]:
+        """See `Index.tracks`."""
+        chosen = [track for track_id, track in sorted(self._open_contents().tracks.items()) if track_id > after_id]
+        if ids is not None:
+            wanted_ids = set(ids)
+            chosen = [track for track in chosen if track.id in wanted_ids]
+        if sha1s is not None:
+            wanted_sha1s = set(sha1s)
+            chosen = [track for track in chosen if track.file_sha1 in wanted_sha1s]
+        return chosen[: MAX_ID if limit is None else limit]
+
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
+        """See `Index.lookup`."""
+        started_s = time.monotonic()
+        now = self._open_contents()
+        starts, ends = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.int64)
+        for first in range(0, len(hashes), _HASHES_A_STEP):
+            part = slice(first, first + _HASHES_A_STEP)
+            starts[part] = np.searchsorted(now.hashes, hashes.values[part], "left")
+            ends[part] = np.searchsorted(now.hashes, hashes.values[part], "right")
+            if timeout_s is not None and time.monotonic() - started_s >= timeout_s:
+                raise Timeout(what="the look-up", limit_s=timeout_s)
+        counts = ends - starts
+        if counts.sum() > self._max_hits:
+            counts = counts * self._worth_asking(hashes, counts)
+        n_before = np.cumsum(counts) - counts
+        place = np.arange(counts.sum()) + np.repeat(starts - n_before, counts)
+        return Hits(np.repeat(hashes.offsets, counts), now.track_ids[place], now.frames[place])
+
+    def _worth_asking(self, hashes: Hashes, counts: Array) -> Array:
+        """Return bool [n]: the query hashes whose value is not among those left out to stay within the bound."""
+        values, which = np.unique(hashes.values, return_inverse=True)
+        n_meetings = np.bincount(which, weights=counts, minlength=len(values)).astype(np.int64)
+        kept: Array = within_bound(n_meetings, self._max_hits)[which]
+        return kept
+
+    def constellations(self, track_ids: Sequence[int]) -> Mapping[int, Constellation]:
+        """See `Index.constellations`."""
+        known = self._open_contents().constellations
+        return {track_id: known[track_id] for track_id in possible_ids(track_ids) if track_id in known}
+
+    def statistics(self) -> IndexStatistics:
+        """See `Index.statistics`."""
+        now = self._open_contents()
+        arrays = (now.hashes, now.track_ids, now.frames)
+        return IndexStatistics(
+            n_tracks=len(now.tracks),
+            n_postings=len(now.hashes),
+            duration_s=sum(track.duration_s for track in now.tracks.values()),
+            size_bytes=sum(array.nbytes for array in arrays),
+        )
+
+    def _open_contents(self) -> _Contents:
+        contents = self._contents
+        if contents is None:
+            raise IndexUnavailable(reason="it is closed")
+        return contents

@@ -1,0 +1,66 @@
+"""From a database URL to an open index."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dejavud.errors import UnsupportedDatabase
+from dejavud.index.duckdb import open_duckdb
+from dejavud.index.memory import MemoryIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.index.base import Index
+
+_FORMS = (
+    "this version opens duckdb:////absolute/path, duckdb:///relative/path, duckdb:///:memory: and memory://"
+    " (both of the last forget everything at the end)"
+)
+_DUCKDB_FILE = "duckdb:///"
+
+
+@contextmanager
+def open_index(url: str, params: Params) -> Iterator[Index]:
+    """Give the index at `url`, made if it is not there, until the block ends.
+
+    url : in SQLAlchemy's form: ``duckdb:////absolute/path``, ``duckdb:///relative/path``, ``duckdb:///:memory:``,
+    ``memory://``.
+
+    Raises `UnsupportedDatabase` for any other URL, and what `open_duckdb` raises.
+    """
+    if url == "memory://":
+        with closing(MemoryIndex()) as memory:
+            yield memory
+    elif url in {"duckdb://", "duckdb:///", "duckdb:///:memory:"}:  # SQLAlchemy's three spellings of no file
+        with open_duckdb(None, params) as index:
+            yield index
+    else:
+        with open_duckdb(_path_of(url), params) as index:
+            yield index
+
+
+def _path_of(url: str) -> Path:
+    """Return the file that a DuckDB `url` names."""
+    if not url.startswith(_DUCKDB_FILE):
+        if url.startswith("duckdb:"):
+            reason = f"a path follows three slashes, an absolute one brings the fourth: {_FORMS}"
+        elif "://" not in url:
+            reason = f"this is not a database URL: {_FORMS}"
+        else:
+            reason = f"this kind of database is not supported yet: {_FORMS}"
+        raise UnsupportedDatabase(url=without_password(url), reason=reason)
+    path = url.removeprefix(_DUCKDB_FILE)
+    if "?" in path:
+        raise UnsupportedDatabase(url=without_password(url), reason=f"options after ? are not supported: {_FORMS}")
+    return Path(path)
+
+
+def without_password(url: str) -> str:
+    """Return `url` as it may be shown: whatever can be a password is masked, rather too much than too little."""
+    url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    return re.sub(r"(?i)((?:pass|pwd|secret|token|key)[^=&?]*=)[^&]*", r"\1***", url)

@@ -1,0 +1,75 @@
+"""The one schema: its tables, its version, and what an index remembers of the parameters that made it.
+
+``constellations`` is the record of truth and ``postings`` is derived from it.  Postings are narrow and carry no key, so
+that any engine can partition them by hash; they are written sorted by (hash, frame) within a track, which is what makes
+a column store pack them into about 4 bytes.
+
+There are no unique constraints: an embedded file has exactly one writer, which looks before it adds, and every
+constraint would cost an index in memory that the look-ups do not use.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from dejavud.errors import IndexDamaged, ParamsMismatch, SchemaTooNew
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dejavud.fingerprint.params import Params
+
+VERSION = 1
+
+TABLES = {
+    "meta": "key VARCHAR NOT NULL, value VARCHAR NOT NULL",
+    "tracks": (
+        "id INTEGER NOT NULL, title VARCHAR NOT NULL, artist VARCHAR, album VARCHAR, path VARCHAR,"
+        " file_sha1 VARCHAR NOT NULL, duration_s DOUBLE NOT NULL, n_peaks INTEGER NOT NULL, n_hashes INTEGER NOT NULL,"
+        " added_at TIMESTAMP NOT NULL"  # UTC
+    ),
+    "constellations": "track_id INTEGER NOT NULL, data BLOB NOT NULL",
+    "postings": "hash UINTEGER NOT NULL, track_id INTEGER NOT NULL, frame INTEGER NOT NULL",
+}
+"""Columns by table; those of ``tracks`` are the fields of `dejavud.values.Track`, in their order."""
+
+NEXT_TRACK_ID = "next_track_id"
+"""The key in ``meta`` of the id that the next track gets: kept apart from ``tracks``, so that no id is given again."""
+
+
+def new_meta(params: Params) -> dict[str, str]:
+    """Return what ``meta`` holds in a new index."""
+    stored = {name: value for name, value in dataclasses.asdict(params).items() if not name.startswith("query_")}
+    return {
+        "schema_version": str(VERSION),
+        "profile": params.profile,
+        "params_digest": params.digest,
+        "params": json.dumps(stored, sort_keys=True),
+        NEXT_TRACK_ID: "1",
+    }
+
+
+def check_meta(meta: Mapping[str, str], params: Params, *, path: str) -> None:
+    """Return when an index with this `meta` can be used with `params`.
+
+    Raises `SchemaTooNew`, `ParamsMismatch`, or `IndexDamaged` where `meta` is not that of an index; `path` is for
+    their messages.
+    """
+    missing = sorted(set(new_meta(params)) - set(meta))
+    if missing:
+        raise IndexDamaged(path=path, reason=f"its table meta has no {missing[0]}")
+    found = meta["schema_version"]
+    if not found.isdecimal() or int(found) < 1:
+        raise IndexDamaged(path=path, reason=f"its schema version is {found!r}")
+    if int(found) > VERSION:
+        raise SchemaTooNew(path=path, found=int(found), known=VERSION)
+    if meta["params_digest"] != params.digest:
+        raise ParamsMismatch(
+            path=path,
+            found_profile=meta["profile"],
+            found=meta["params_digest"],
+            profile=params.profile,
+            expected=params.digest,
+        )

@@ -1,0 +1,71 @@
+"""Tracks for the tests of the index, small and deterministic."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dejavud.index.duckdb import open_duckdb
+from dejavud.index.memory import MemoryIndex
+from dejavud.values import Constellation, Hashes, NewTrack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.index.base import Index
+    from dejavud.values import Hits
+
+KINDS = ("memory", "duckdb-file", "duckdb-memory")
+
+
+@contextmanager
+def open_kind(kind: str, folder: Path, params: Params, **options: Any) -> Iterator[Index]:  # noqa: ANN401 - passed on
+    """Give an index of one of `KINDS` until the block ends."""
+    if kind == "memory":
+        with closing(MemoryIndex(**options)) as index:
+            yield index
+    else:
+        with open_duckdb(folder / "index.duckdb" if kind == "duckdb-file" else None, params, **options) as index:
+            yield index
+
+
+def new_track(seed: int, n_hashes: int = 200, *, n_values: int = 1000, **fields: Any) -> NewTrack:  # noqa: ANN401 - any field of a NewTrack
+    """Return a track made from `seed` alone, with hashes of `n_values` different values."""
+    rng = np.random.default_rng(seed)
+    frames = np.sort(rng.integers(0, 4 * n_hashes + 1, n_hashes // 2))
+    given = {
+        "title": f"Title {seed}",
+        "artist": None if seed % 3 == 0 else f"Artist {seed}",
+        "album": None,
+        "path": f"/music/{seed}.flac",
+        "file_sha1": sha1_of(seed),
+        "duration_s": 60.0 + seed,
+        "constellation": Constellation(frames, rng.integers(20, 480, len(frames)), 4 * n_hashes + 1),
+        "hashes": Hashes(rng.integers(0, n_values, n_hashes), rng.integers(0, 4 * n_hashes, n_hashes)),
+    }
+    return NewTrack(**{**given, **fields})
+
+
+def sha1_of(seed: int) -> str:
+    """Return the content hash of the track that `new_track` makes from `seed`."""
+    return hashlib.sha1(str(seed).encode(), usedforsecurity=False).hexdigest()
+
+
+def rows_of(hits: Hits) -> list[tuple[int, int, int]]:
+    """Return the rows of `hits` in an order of their own, to compare them as sets with repeats."""
+    columns = (hits.query_offsets.tolist(), hits.track_ids.tolist(), hits.track_offsets.tolist())
+    return sorted(zip(*columns, strict=True))
+
+
+def meetings_of(query: Hashes, stored: dict[int, Hashes]) -> list[tuple[int, int, int]]:
+    """Return the rows that a look-up must give, found by comparing everything with everything."""
+    return sorted(
+        (int(query.offsets[i]), track_id, int(hashes.offsets[j]))
+        for track_id, hashes in stored.items()
+        for i, j in zip(*np.nonzero(query.values[:, None] == hashes.values[None, :]), strict=True)
+    )
