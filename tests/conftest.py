@@ -1,0 +1,3 @@
+"""Fixtures that tests of several floors share."""
+
+pytest_plugins = ["fixtures_sound"]
