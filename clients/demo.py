@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavud.audio.clip import cut_clip, write_wav
 from dejavud.audio.decode import open_audio
-from dejavud.errors import UnsupportedAudio
+from dejavud.errors import DejavudError
 
 SUFFIXES = (".mp3", ".ogg", ".oga", ".opus", ".flac", ".wav", ".m4a", ".mp4", ".aac", ".wma", ".aiff", ".mka", ".wv")
 Samples = NDArray[np.float32]
 
 RATE_HZ = 44100
 CLIP_S = 5.0
+SHORTEST_TRACK_S = 20.0
 SNR_DB = 5.0
 TOLERANCE_S = 0.1
 """How far from the cut a found position may be; the engine's frames are 32 ms."""
@@ -68,7 +69,7 @@ def clip_from_some_track(folder: Path) -> Clip | None:
     for i in middle_first:
         try:
             clip = middle_of(paths[i])
-        except UnsupportedAudio:  # the fingerprinting just before has listed it as failed, with the reason
+        except DejavudError:  # the fingerprinting just before has listed it as failed, with the reason
             continue
         if clip is not None:
             return clip
@@ -76,21 +77,13 @@ def clip_from_some_track(folder: Path) -> Clip | None:
 
 
 def middle_of(path: Path) -> Clip | None:
-    """Return CLIP_S from the middle of a track; None when it is shorter than three times that or does not say how long it is."""
+    """Return CLIP_S from the middle of a track; None when it is short or does not say how long it is."""
     with open_audio(path, name=path.name, rate_hz=RATE_HZ) as audio:
         duration_s = audio.info.duration_s
-        if duration_s is None or duration_s < 3 * CLIP_S:
-            return None
-        start, n_wanted = round((duration_s / 2) * RATE_HZ), round(CLIP_S * RATE_HZ)
-        kept: list[Samples] = []
-        n_seen = 0
-        for block in audio:
-            kept.append(block[max(0, start - n_seen) : max(0, start + n_wanted - n_seen)])
-            n_seen += len(block)
-            if n_seen >= start + n_wanted:
-                break
-    samples = np.concatenate(kept)
-    return Clip(path, start / RATE_HZ, samples) if len(samples) == n_wanted else None
+    if duration_s is None or duration_s < SHORTEST_TRACK_S:
+        return None
+    start_s = round(duration_s / 2, 2)
+    return Clip(path, start_s, cut_clip(path, start_s, CLIP_S, rate_hz=RATE_HZ).samples)
 
 
 def pink_noise(n_samples: int) -> Samples:
@@ -113,9 +106,7 @@ def ask(dejavuctl: str, samples: Samples) -> dict[str, Any]:
     """Return the daemon's recognition of `samples`, with the seconds that asking took as `asked_s`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.wav"
-        with wave.open(str(path), "wb") as file:
-            file.setparams((1, 2, RATE_HZ, 0, "NONE", "not compressed"))
-            file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+        write_wav(path, samples, RATE_HZ)
         start_s = time.perf_counter()
         command = [dejavuctl, "--json", "recognize", "file", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the client it was given

@@ -1,0 +1,85 @@
+"""``dejavuctl status``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dejavuctl.output import count, long_time, printable, size
+from dejavud import __version__
+from dejavud.wire.codes import EXIT_MATCHED
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator, Mapping
+
+    from dejavuctl.session import Session
+
+DESCRIPTION = "Says how the daemon is, in about ten lines."
+EXAMPLES = """\
+examples:
+  dejavuctl status
+  dejavuctl status --json | jq .n_tracks
+  dejavuctl status > /dev/null && echo it is there"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Take nothing of its own."""
+
+
+def check(options: Namespace) -> None:
+    """Accept anything that parsed."""
+
+
+def run(_options: Namespace, session: Session) -> int:
+    """Print what the daemon says of itself."""
+    with session.connect() as connection:
+        status = connection.call("status", {})
+    rows = list(_rows(status, session.endpoint))
+    width = max(len(label) for label, _ in rows)
+    session.out.show(status, "\n".join(f"{label:{width}}  {printable(text)}" for label, text in rows))
+    if status.get("version") != __version__ and not session.out.as_json:
+        session.out.remark(
+            f"dejavuctl: the daemon is version {status.get('version')}, this client {__version__}: "
+            "restart the daemon after an upgrade"
+        )
+    return EXIT_MATCHED
+
+
+def _rows(status: Mapping[str, Any], endpoint: str) -> Iterator[tuple[str, str]]:
+    """Yield labels and texts; what this daemon's version does not tell is left out."""
+    yield "dejavud", f"{status.get('version')}, up {long_time(status.get('uptime_s', 0))}, at {endpoint}"
+    if "n_tracks" in status:
+        music = long_time(status.get("duration_s", 0))
+        yield (
+            "library",
+            f"{count(status['n_tracks'], 'track')}, {music} of audio, {status.get('n_postings', 0):,} hashes",
+        )
+    index, engine, microphone = (_object(status, key) for key in ("index", "engine", "microphone"))
+    if index:
+        yield "index", f"{index.get('url')}, {size(index.get('size_bytes') or 0)}"
+    if engine:
+        yield "engine", f"{engine.get('profile')}, parameters {engine.get('params')}"
+    if microphone:
+        yield "microphone", "available" if microphone.get("available") else f"not available: {microphone.get('reason')}"
+    queries = _object(status, "queries")
+    if queries:
+        yield "queries", _figures(queries)
+    workers = _object(status, "workers")
+    if workers:
+        yield "workers", _figures(workers)
+    for name, addresses in _object(status, "endpoints").items():
+        yield name, ", ".join(map(str, addresses)) if isinstance(addresses, list) else str(addresses)
+
+
+def _object(status: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = status.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    """Return named figures as a list: ``n_matched: 3`` is "3 matched"."""
+    return ", ".join(
+        f"{value} {name.removeprefix('n_').replace('_', ' ')}"
+        for name, value in figures.items()
+        if isinstance(value, int | float)
+    )

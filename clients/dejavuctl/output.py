@@ -1,0 +1,151 @@
+"""What a person or a program reads: lines and tables for the one, one JSON object a line for the other."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dejavud.wire.codec import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import TextIO
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+NARROWEST_CELL = 8
+"""Characters that a shrunk column keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where answers go.
+
+    as_json : print records for programs, not text for people.
+    answers : what was asked for, text or JSON lines.
+    remarks : progress, warnings and errors for people.
+    """
+
+    as_json: bool
+    answers: TextIO
+    remarks: TextIO
+
+    def show(self, record: Mapping[str, Any], text: str) -> None:
+        """Print `record` for a program or `text` for a person, at once: the reader may act on each line."""
+        line = encode(record).decode("utf-8", "replace") if self.as_json else text
+        self.answers.write(line + "\n")
+        self.answers.flush()
+
+    def fail(self, record: Mapping[str, Any], text: str) -> None:
+        """Print a failure: `record` among the answers for a program, `text` among the remarks for a person."""
+        if self.as_json:
+            self.show(record, text)
+        else:
+            self.remark(text)
+
+    def remark(self, text: str) -> None:
+        """Print a line beside the answers."""
+        self.remarks.write(text + "\n")
+        self.remarks.flush()
+
+
+def printable(text: str) -> str:
+    """Return `text` without what would move a terminal's cursor, reverse its writing or be no character at all."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def clock(seconds: float) -> str:
+    """Return a position or duration as m:ss, or h:mm:ss from an hour on; part of a second counts as not yet passed."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def long_time(seconds: float) -> str:
+    """Return a long duration in its two largest units."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    parts = [(days, "d"), (hour, "h"), (minute, "min"), (second, "s")]
+    first = next((place for place, (value, _) in enumerate(parts) if value), len(parts) - 1)
+    return " ".join(f"{value} {unit}" for value, unit in parts[first : first + 2] if value) or "0 s"
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 in percent with two decimals, rounded down: only certainty is called 100 %."""
+    return f"{int(share * 10_000) / 100:g} %"
+
+
+def size(n_bytes: float) -> str:
+    """Return a number of bytes in the unit that reads best."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 1000:  # noqa: PLR2004 - SI units step by a thousand
+            return f"{n_bytes:.0f} {unit}" if unit == "bytes" or n_bytes >= 100 else f"{n_bytes:.1f} {unit}"  # noqa: PLR2004 - three digits say enough
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+def count(n: int, noun: str) -> str:
+    """Return `n` things in words, with the noun in its number."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def track_name(track: Mapping[str, Any]) -> str:
+    """Return a track as one says it: title, and artist where known."""
+    title, artist = printable(str(track.get("title"))), track.get("artist")
+    return f"{title} by {printable(str(artist))}" if artist else title
+
+
+def display_width(text: str) -> int:
+    """Return how many terminal cells `text` takes: two for wide East Asian characters, none for combining marks."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width  # noqa: PLC0415 - most names are ASCII and never need it
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def fit(text: str, width: int) -> str:
+    """Return `text` in exactly `width` cells: padded, or cut with an ellipsis."""
+    if display_width(text) > width:
+        while text and display_width(text) > width - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (width - display_width(text))
+
+
+class Table:
+    """Rows under a heading whose columns fit the terminal.
+
+    The layout is fixed by the first rows, so that a library of any size can be printed as it arrives.  Where the answers do
+    not go to a terminal nothing is cut: later cells may then be wider than their column.
+    """
+
+    def __init__(self, out: Output, heading: Sequence[str], first_rows: Sequence[Sequence[str]]) -> None:
+        self._out = out
+        natural = [max(map(display_width, column)) for column in zip(heading, *first_rows, strict=True)]
+        self._cuts = out.answers.isatty()
+        self._widths = _shrunk(natural, shutil.get_terminal_size().columns) if self._cuts else natural
+        self._print(heading)
+
+    def add(self, row: Sequence[str], record: Mapping[str, Any]) -> None:
+        """Print one row."""
+        self._print(row, record)
+
+    def _print(self, row: Sequence[str], record: Mapping[str, Any] | None = None) -> None:
+        cells = [
+            fit(cell, width) if self._cuts or display_width(cell) <= width else cell
+            for cell, width in zip(row, self._widths, strict=True)
+        ]
+        if record is not None or not self._out.as_json:
+            self._out.show(record or {}, "  ".join(cells).rstrip())
+
+
+def _shrunk(widths: list[int], available: int) -> list[int]:
+    """Return `widths` with the widest made narrower, one cell at a time, until all fit into `available` with two spaces between."""
+    widths = list(widths)
+    while sum(widths) + 2 * (len(widths) - 1) > available and max(widths) > NARROWEST_CELL:
+        widths[widths.index(max(widths))] -= 1
+    return widths

@@ -1,0 +1,94 @@
+"""How far a long run is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from dejavuctl.output import clock, count, fit
+
+if TYPE_CHECKING:
+    from typing import Self, TextIO
+
+REDRAW_S = 0.1
+PLAIN_LINE_S = 30.0
+"""Between two lines where there is no terminal: enough to see in a log that it goes on."""
+WINDOW_S = 20.0
+"""The remaining time follows the rate of this last while."""
+_BAR_CELLS = 24
+
+
+class Progress:
+    """Files, rate (seconds of audio a second) and remaining time.  Use it as a context manager."""
+
+    def __init__(self, stream: TextIO, *, n_files: int, n_bytes: int, enabled: bool = True) -> None:
+        self._stream = stream
+        self._enabled = enabled
+        self._terminal = enabled and stream.isatty()
+        self._n_files, self._n_bytes = n_files, n_bytes
+        self._n_done = 0
+        self._bytes_done = 0
+        self._audio_s = 0.0
+        self._started = time.monotonic()
+        self._shown_at = self._started
+        self._window = deque([(self._started, 0.0)])
+        self._drawn = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.clear()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the start."""
+        return time.monotonic() - self._started
+
+    @property
+    def times_real_time(self) -> float:
+        """Seconds of audio worked through a second."""
+        return self._audio_s / max(self.elapsed_s, 1e-9)
+
+    def add(self, *, n_bytes: int, audio_s: float) -> None:
+        """Count a file that is finished; `audio_s` is 0 where none of it had to be heard."""
+        self._n_done += 1
+        self._bytes_done += n_bytes
+        self._audio_s += audio_s
+
+    def show(self, bytes_under_way: float = 0.0) -> None:
+        """Draw, unless that was done a moment ago."""
+        now = time.monotonic()
+        if not self._enabled or now - self._shown_at < (REDRAW_S if self._terminal else PLAIN_LINE_S):
+            return
+        self._shown_at = now
+        text = self._text(now, self._bytes_done + bytes_under_way)
+        if self._terminal:
+            width = max(20, shutil.get_terminal_size().columns - 1)
+            self._stream.write("\r" + fit(text, width))
+            self._drawn = True
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Take the bar off the terminal, so that a line can be printed in its place."""
+        if self._drawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._drawn = False
+
+    def _text(self, now: float, bytes_done: float) -> str:
+        share = bytes_done / self._n_bytes if self._n_bytes else self._n_done / max(self._n_files, 1)
+        share = min(share, 1.0)
+        self._window.append((now, share))
+        while len(self._window) > 2 and now - self._window[0][0] > WINDOW_S:  # noqa: PLR2004 - a rate needs two points
+            self._window.popleft()
+        since, share_then = self._window[0]
+        rate = (share - share_then) / max(now - since, 1e-9)
+        left = f"{clock((1 - share) / rate)} left" if rate > 0 else "?:?? left"
+        filled = int(share * _BAR_CELLS)
+        bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._terminal else ""
+        return f"{bar}{self._n_done} of {count(self._n_files, 'file')}, {self.times_real_time:.0f}x real time, {left}"

@@ -1,0 +1,69 @@
+"""The events socket from the client's side."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import zmq
+
+from dejavuctl.connection import CONNECT_S, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, check_socket_file
+from dejavuctl.failures import NoDaemon, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Self
+
+_EVENT = struct.Struct("=hi")
+
+
+class Subscription:
+    """Messages whose first frame begins with one of `prefixes`, any where there are none.  Use it as a context manager."""
+
+    def __init__(self, endpoint: str, prefixes: Sequence[str]) -> None:
+        self._endpoint = endpoint
+        check_socket_file(endpoint)
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
+        self._socket.setsockopt(zmq.HANDSHAKE_IVL, int(CONNECT_S * 1000))
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+        for prefix in prefixes or [""]:
+            self._socket.setsockopt(zmq.SUBSCRIBE, prefix.encode("utf-8", "surrogateescape"))
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
+        )
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self.__exit__()
+            raise Usage(
+                reason=f"--events {endpoint}: {error.strerror}; an endpoint is ipc://PATH or tcp://HOST:PORT"
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._socket.disable_monitor()
+        self._socket.close()
+        self._context.term()
+
+    def __iter__(self) -> Iterator[list[bytes]]:
+        """Yield messages until the publisher goes away, then raise `NoDaemon`."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+        greeted = False
+        while True:
+            came = dict(poller.poll(None if greeted else int(CONNECT_S * 1000)))
+            if self._monitor in came:
+                event, _ = _EVENT.unpack(self._monitor.recv_multipart()[0])
+                greeted = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            while self._socket.poll(0):
+                yield self._socket.recv_multipart()
+            if not greeted:
+                reason = "the daemon's publisher went away" if came else f"nobody answered within {CONNECT_S:g} s"
+                raise NoDaemon(endpoint=self._endpoint, reason=reason)
