@@ -150,7 +150,7 @@ ensure_venv() {
     step "Making a virtual environment in $VENV (Python $("$PYTHON" -c 'import platform; print(platform.python_version())'))"
     mkdir -p "$(dirname "$VENV")"
     "$PYTHON" -m venv --clear "$VENV"
-    pip_install --upgrade 'pip>=25.1'
+    pip_install --upgrade 'pip>=25.1' || fail "pip could not renew itself (above is why)."
 }
 
 # pip_install ARGUMENTS...: pip, quiet when all goes well, and clear when the network is away.
@@ -186,7 +186,7 @@ once() {
     state="$VENV $(project_digest)"
     shift
     [ "$(cat "$stamp" 2>/dev/null)" != "$state" ] || return 0
-    "$@"
+    "$@" || return
     printf '%s\n' "$state" >"$stamp"
 }
 
