@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import trio
 
     from dejavud.fingerprint.params import Params
-    from dejavud.services.admission import Admission
     from dejavud.services.commands import Call, Handler
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
@@ -69,7 +68,6 @@ class Services:
     workers: Workers
     params: Params
     daemon: Daemon
-    admission: Admission
 
 
 # -- parameters -----------------------------------------------------------------------------------------------------
@@ -213,7 +211,6 @@ class Handlers:
             "microphone": {"available": not unavailable, "reason": unavailable or None},
             "endpoints": {name: list(addresses) for name, addresses in daemon.endpoints.items()},
             "queries": asdict(services.recognizer.counts),
-            "n_commands": services.admission.n_inside,
         }
 
     async def recognize(self, params: Recognize, call: Call) -> dict[str, Any]:
@@ -286,22 +283,20 @@ def command_table(services: Services) -> CommandTable:
         ("tracks.known", KnownTracks, handlers.known_tracks),
         ("shutdown", Nothing, handlers.shutdown),
     )
-    return CommandTable(
-        tuple(Command(name, kind, _bounded(name, handler, services.admission)) for name, kind, handler in rows)
-    )
+    return CommandTable(tuple(Command(name, kind, _bounded(name, handler)) for name, kind, handler in rows))
 
 
 _QUIET = frozenset({"status", "tracks.list", "tracks.get", "tracks.known"})
 """Asked often and changing nothing: logged where somebody asks for debug lines."""
 
 
-def _bounded(name: str, handler: Handler, admission: Admission) -> Handler:
-    """Return `handler` with the border of one command around it: counted, logged in one line, and its bugs contained."""
+def _bounded(name: str, handler: Handler) -> Handler:
+    """Return `handler` with the border of one command around it: logged in one line, its bugs contained."""
 
     async def bounded(params: Any, call: Call) -> dict[str, Any]:  # noqa: ANN401 - the command's own parameters
         started = perf_counter()
         outcome = "cancelled"
-        with admission.inside(), _own_log_fields():
+        with _own_log_fields():
             bind_contextvars(command=name)
             try:
                 result = await handler(params, call)

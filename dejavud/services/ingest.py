@@ -6,6 +6,7 @@ when the commit before has ended, and commits them together: alone when they com
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from dejavud.errors import DejavudError, InternalError, ShuttingDown
+from dejavud.audio.source import open_regular
+from dejavud.errors import DejavudError, InternalError, ShuttingDown, UnreadableFile
 from dejavud.services import jobs
-from dejavud.services.files import sha1_of_file
 from dejavud.services.views import track_view
 from dejavud.values import NewTrack
 
@@ -173,6 +174,15 @@ class Ingest:
                     await self._commit([pending])
         for pending in batch:  # nobody waits for ever, even where the deadline cut the commit off
             pending.done.set()
+
+
+def sha1_of_file(path: Path, name: str) -> str:
+    """Return the SHA1 of the file's bytes, 40 lower-case hex digits; raises `UnreadableFile`, `UnsupportedAudio` when empty."""
+    with open_regular(path, name) as file:
+        try:
+            return hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
+        except OSError as error:
+            raise UnreadableFile(source=name, reason=error.strerror or str(error)) from error
 
 
 def _as_answer(error: Exception, entry: NewTrack) -> DejavudError:

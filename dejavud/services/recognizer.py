@@ -13,7 +13,6 @@ import trio
 
 from dejavud.errors import Timeout
 from dejavud.services import jobs
-from dejavud.services.files import check_readable
 from dejavud.services.views import recognition_view
 from dejavud.values import Match, Recognition, Timings
 
@@ -93,7 +92,6 @@ class Recognizer:
         started = perf_counter()
         heard_s = min(limit_s or self._settings.max_query_s, self._settings.max_query_s)
         with self._bounded(name) as deadline:
-            await self._workers.thread(check_readable, path, name)
             query = await self._workers.process(
                 jobs.query_file, path, name, self._params, heard_s, raw_fallback, what=name
             )

@@ -1,0 +1,37 @@
+"""The configuration as a person reads it: every value in force, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from dejavud.config.sections import SECRETS, keys
+
+if TYPE_CHECKING:
+    from dejavud.config.loading import Loaded
+
+_MASK = "***"
+
+
+def as_toml(loaded: Loaded) -> str:
+    """Return the configuration as a conf file, each value with its origin as a comment, secrets masked."""
+    lines: list[str] = []
+    section = ""
+    for dotted, key in keys().items():
+        if key.section != section:
+            section = key.section
+            lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
+        value = getattr(getattr(loaded.config, key.section), key.name)
+        lines.append(f"{key.name} = {_shown(dotted, value)}  # {loaded.origins.get(dotted, 'default')}")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(dotted: str, value: Any) -> str:  # noqa: ANN401 - any of the types that keys have
+    if dotted in SECRETS and value:
+        value = _MASK
+    if dotted == "data.url":
+        value = re.sub(r"(://[^:/@]*):.*@", rf"\1:{_MASK}@", value)
+    if isinstance(value, tuple):
+        return json.dumps(list(value), ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)

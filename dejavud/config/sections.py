@@ -1,0 +1,262 @@
+"""The keys of the configuration: their types, their defaults, and what is allowed.
+
+One frozen dataclass a section of ``dejavud.toml``.  An empty string stands for what is worked out when the daemon starts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from dejavud.fingerprint.params import Params
+from dejavud.wire.endpoints import HTTP_PORT, WEBSOCKET_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where things are kept; see `dejavud.config.resolving` for what an empty string becomes."""
+
+    dir: str = ""
+    url: str = ""
+    runtime_dir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognize:
+    """Queries."""
+
+    max_query_s: float = 120.0
+    max_matches: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """The HTTP interface."""
+
+    listen: tuple[str, ...] = (f"127.0.0.1:{HTTP_PORT}",)
+
+
+@dataclass(frozen=True, slots=True)
+class Websocket:
+    """The WebSocket interface."""
+
+    listen: tuple[str, ...] = (f"127.0.0.1:{WEBSOCKET_PORT}",)
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The control socket."""
+
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The event publisher."""
+
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Who may ask."""
+
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one caller can cost."""
+
+    upload_bytes: int = 256 << 20
+    upload_s: float = 120.0
+    uploads: int = 64
+    query_s: float = 60.0
+    ingest_s: float = 600.0
+    waiting: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The processes that decode and fingerprint."""
+
+    processes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the daemon writes of itself."""
+
+    level: str = "info"
+    format: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """The way down."""
+
+    grace_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it."""
+
+    data: Data = field(default_factory=Data)
+    engine: Params = field(default_factory=Params)
+    recognize: Recognize = field(default_factory=Recognize)
+    http: Http = field(default_factory=Http)
+    websocket: Websocket = field(default_factory=Websocket)
+    control: Control = field(default_factory=Control)
+    events: Events = field(default_factory=Events)
+    security: Security = field(default_factory=Security)
+    limits: Limits = field(default_factory=Limits)
+    workers: Workers = field(default_factory=Workers)
+    log: Log = field(default_factory=Log)
+    shutdown: Shutdown = field(default_factory=Shutdown)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a TCP service listens."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether only programs of this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+_ADDRESS = re.compile(r"(?:\[(?P<ip6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>[0-9]{1,5})")
+_MAX_PORT = 65535
+
+
+def parse_address(text: str) -> Address:
+    """Return the address that `text` (HOST:PORT, [IPV6]:PORT) names; raises ValueError that says how to write one."""
+    parts = _ADDRESS.fullmatch(text)
+    if parts is None or int(parts["port"]) > _MAX_PORT:
+        msg = (
+            f"{text!r} is not an address: write HOST:PORT, such as 127.0.0.1:4141 or [::1]:4141 (port 0: any free one)"
+        )
+        raise ValueError(msg)
+    return Address(parts["ip6"] or parts["host"], int(parts["port"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What values a key takes beyond its type.
+
+    allowed : ends the sentence "… must be".
+    """
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+
+
+def _between(low: float, high: float, unit: str = "") -> Rule:
+    suffix = f" {unit}" if unit else ""
+    return Rule(f"from {low:g} to {high:g}{suffix}", lambda value: low <= value <= high)
+
+
+def _one_of(*values: str | int) -> Rule:
+    return Rule("one of " + ", ".join(map(str, values)), lambda value: value in values)
+
+
+def _are_addresses(values: tuple[str, ...]) -> bool:
+    try:
+        return all(parse_address(value) for value in values)
+    except ValueError:
+        return False
+
+
+_ADDRESSES = Rule('addresses such as "127.0.0.1:4141" or "[::1]:4141"', _are_addresses)
+_ENDPOINT = Rule(
+    'a ZeroMQ endpoint such as "ipc:///run/dejavud/control.sock" or "tcp://127.0.0.1:4343", or "" for the usual one',
+    lambda value: not value or re.fullmatch(r"ipc://.+|tcp://[^\s]+:([0-9]{1,5}|\*)", value) is not None,
+)
+_TOKEN = Rule(
+    "printable ASCII without spaces, at least 8 characters, or empty",
+    lambda value: not value or re.fullmatch(r"[!-~]{8,}", value) is not None,
+)
+_MAX_BYTES = 1 << 40
+_DAY_S = 86400
+
+RULES: dict[str, Rule] = {
+    "engine.profile": _one_of("landmark-1"),
+    "engine.rate_hz": _between(4000, 48000, "Hz"),
+    "engine.n_fft": _one_of(*(2**exponent for exponent in range(7, 15))),
+    "engine.hop_samples": _between(16, 16384, "samples"),
+    "engine.bin_min": _between(0, 511, "bins"),
+    "engine.bin_max": _between(1, 512, "bins"),
+    "engine.peak_radius_bins": _between(1, 100, "bins"),
+    "engine.peak_radius_frames": _between(1, 100, "frames"),
+    "engine.density_window_frames": _between(1, 1000, "frames"),
+    "engine.track_peaks_per_s": _between(1, 500, "peaks a second"),
+    "engine.track_fan_out": _between(1, 50),
+    "engine.query_peaks_per_s": _between(1, 500, "peaks a second"),
+    "engine.query_fan_out": _between(1, 50),
+    "engine.query_shifts": _between(1, 16),
+    "engine.dt_min_frames": _between(0, 63, "frames"),
+    "engine.dt_max_frames": _between(1, 63, "frames"),
+    "engine.df_max_bins": _between(1, 127, "bins"),
+    "recognize.max_query_s": _between(1, 3600, "seconds"),
+    "recognize.max_matches": _between(1, 100),
+    "http.listen": _ADDRESSES,
+    "websocket.listen": _ADDRESSES,
+    "control.endpoint": _ENDPOINT,
+    "events.endpoint": _ENDPOINT,
+    "security.token": _TOKEN,
+    "limits.upload_bytes": _between(1024, _MAX_BYTES, "bytes"),
+    "limits.upload_s": _between(1, _DAY_S, "seconds"),
+    "limits.uploads": _between(1, 10_000),
+    "limits.query_s": _between(1, _DAY_S, "seconds"),
+    "limits.ingest_s": _between(1, _DAY_S, "seconds"),
+    "limits.waiting": _between(1, 100_000),
+    "workers.processes": _between(0, 256),
+    "log.level": _one_of("debug", "info", "warning", "error"),
+    "log.format": _one_of("auto", "json", "console"),
+    "shutdown.grace_s": _between(0, 600, "seconds"),
+}
+"""By key; a key that is not here takes every value of its type."""
+
+SECRETS = frozenset({"security.token"})
+"""Keys whose values are shown to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: ``section.name``, and the type of its values (str, int, float, or a tuple of str)."""
+
+    section: str
+    name: str
+    kind: Any
+    default: Any
+
+
+@cache
+def keys() -> dict[str, Key]:
+    """Return every key by its dotted name, in the order of the conf file."""
+    found = {}
+    defaults = Config()
+    for section in fields(Config):
+        values = getattr(defaults, section.name)
+        for name, kind in typing.get_type_hints(type(values)).items():
+            found[f"{section.name}.{name}"] = Key(section.name, name, kind, getattr(values, name))
+    return found

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from dejavud.config import Address, Config, Loaded, load, parse_address, parse_arguments
+from dejavud.config.loading import config_of, settings_of_toml
+from dejavud.config.printing import as_toml
+from dejavud.config.sections import RULES, keys
+from dejavud.errors import InvalidConfig
+
+CONF = Path(__file__).parents[1] / "conf" / "dejavud.toml"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """Return an environment in which nothing of this machine's is found."""
+    return {"HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+
+
+def loaded(tmp_path: Path, environment: dict[str, str], *argv: str, conf: str | None = None) -> Loaded:
+    """Return the configuration of a command line and a conf file."""
+    if conf is not None:
+        (tmp_path / "test.toml").write_text(conf, encoding="utf-8")
+        argv = ("--config", str(tmp_path / "test.toml"), *argv)
+    return load(parse_arguments(argv), environment, tmp_path)
+
+
+def refusal(tmp_path: Path, environment: dict[str, str], *argv: str, conf: str | None = None) -> str:
+    """Return why a configuration is refused."""
+    with pytest.raises(InvalidConfig) as caught:
+        loaded(tmp_path, environment, *argv, conf=conf)
+    return caught.value.message
+
+
+def test_the_shipped_conf_file_says_exactly_the_defaults() -> None:
+    """Reading conf/dejavud.toml gives the configuration of a daemon without one, and it names every key."""
+    settings = settings_of_toml(CONF.read_text(encoding="utf-8"), "conf")
+    assert config_of(settings) == Config()
+    assert list(settings) == list(keys())
+
+
+def test_every_key_of_the_conf_file_is_explained() -> None:
+    """Each key in conf/dejavud.toml stands below a comment, or below the key that it shares one with."""
+    lines = CONF.read_text(encoding="utf-8").splitlines()
+    for above, line in pairwise(lines):
+        if line and line[0] not in "#[":
+            assert above and not above.startswith("["), line
+
+
+def test_every_rule_belongs_to_a_key_and_accepts_its_default() -> None:
+    """A rule for a key that is gone, or one that its own default breaks, does not exist."""
+    for dotted, rule in RULES.items():
+        assert rule.accepts(keys()[dotted].default), dotted
+
+
+def test_each_source_goes_before_the_next(tmp_path: Path, home: dict[str, str]) -> None:
+    """Flags beat the environment, which beats .env, which beats the conf file, which beats the defaults."""
+    conf = "[log]\nlevel = 'error'\nformat = 'json'\n[limits]\nquery_s = 1\nupload_s = 2\nuploads = 3\n"
+    (tmp_path / ".env").write_text("DEJAVUD_LIMITS_QUERY_S=10\nDEJAVUD_LIMITS_UPLOAD_S=20\nDEJAVUD_LOG_LEVEL=warning\n")
+    environment = home | {"DEJAVUD_LIMITS_QUERY_S": "100", "DEJAVUD_LOG_LEVEL": "info"}
+    result = loaded(tmp_path, environment, "--log-level", "debug", conf=conf)
+    config = result.config
+    assert (config.log.level, config.log.format) == ("debug", "json")
+    assert (config.limits.query_s, config.limits.upload_s, config.limits.uploads) == (100.0, 20.0, 3)
+    assert config.limits.ingest_s == Config().limits.ingest_s
+    assert result.origins["log.level"] == "--log-level"
+    assert result.origins["limits.query_s"] == "DEJAVUD_LIMITS_QUERY_S"
+    assert result.origins["limits.upload_s"] == "DEJAVUD_LIMITS_UPLOAD_S in .env"
+    assert result.origins["limits.uploads"].endswith("test.toml, line 7")
+    assert "limits.ingest_s" not in result.origins
+
+
+@pytest.mark.parametrize(
+    ("environment", "argv", "url"),
+    [
+        ({"DATABASE_URL": "memory://"}, (), "memory://"),
+        ({"DATABASE_URL": "memory://", "DEJAVUD_DATA_URL": "duckdb:///b"}, (), "duckdb:///b"),
+        ({"DATABASE_URL": "memory://"}, ("--dburl", "duckdb:///c"), "duckdb:///c"),
+        ({"DATABASE_URL": ""}, ("--data-dir", "/srv/d"), "duckdb:////srv/d/dejavud.duckdb"),
+    ],
+)
+def test_the_database_is_named_in_the_old_ways(
+    tmp_path: Path, home: dict[str, str], environment: dict[str, str], argv: tuple[str, ...], url: str
+) -> None:
+    """DATABASE_URL, --dburl and conf all name the database; without any it is a file in the data folder."""
+    assert loaded(tmp_path, home | environment, *argv).config.data.url == url
+
+
+def test_a_dotenv_file_gives_only_what_is_ours(tmp_path: Path, home: dict[str, str]) -> None:
+    """Quotes, comments and `export` are understood; other programs' variables are not looked at."""
+    (tmp_path / ".env").write_text(
+        "# x\nHOME=/elsewhere\nexport DATABASE_URL='memory://'  # old\nFOO\nDEJAVUD_LOG_LEVEL = debug # y\n"
+    )
+    config = loaded(tmp_path, home).config
+    assert config.data.url == "memory://"
+    assert config.log.level == "debug"
+    assert config.data.dir.startswith(home["HOME"])
+
+
+def test_places_are_systemds_first_and_the_users_otherwise(tmp_path: Path, home: dict[str, str]) -> None:
+    """STATE_DIRECTORY and RUNTIME_DIRECTORY go before the XDG folders."""
+    system = home | {"STATE_DIRECTORY": "/var/lib/dejavud", "RUNTIME_DIRECTORY": "/run/dejavud"}
+    config = loaded(tmp_path, system).config
+    assert config.data.dir == "/var/lib/dejavud"
+    assert config.control.endpoint == "ipc:///run/dejavud/control.sock"
+    config = loaded(tmp_path, home).config
+    assert config.data.dir == f"{home['HOME']}/.local/share/dejavud"
+    assert config.events.endpoint == f"ipc://{home['XDG_RUNTIME_DIR']}/dejavud/events.sock"
+
+
+def test_relative_folders_are_made_absolute(tmp_path: Path, home: dict[str, str]) -> None:
+    """A relative --data-dir is below the working directory, and ~ is the user's home."""
+    assert loaded(tmp_path, home, "--data-dir", "here").config.data.dir == str(tmp_path / "here")
+    assert loaded(tmp_path, home, "--data-dir", "~/there").config.data.dir == f"{home['HOME']}/there"
+
+
+def test_the_users_conf_file_is_found(tmp_path: Path, home: dict[str, str]) -> None:
+    """$XDG_CONFIG_HOME/dejavud/dejavud.toml is read without being named."""
+    folder = tmp_path / "xdg" / "dejavud"
+    folder.mkdir(parents=True)
+    (folder / "dejavud.toml").write_text("[limits]\nuploads = 7\n")
+    assert loaded(tmp_path, home | {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}).config.limits.uploads == 7
+
+
+@pytest.mark.parametrize(
+    ("conf", "expected"),
+    [
+        ("[http]\nlisen = []\n", "line 2: there is no setting 'http.lisen'; did you mean 'http.listen'?"),
+        ("\n[htpp]\nlisten = []\n", "line 2: there is no section [htpp]; did you mean 'http'?"),
+        ("http = 3\n", "line 1: 'http' is a section: write [http]"),
+        ("colour = 3\n", "line 1: there is no section [colour]; there are: data, engine"),
+        (
+            "[limits]\nquery_s = 'soon'\n",
+            "line 2: limits.query_s must be a number, from 1 to 86400 seconds, not 'soon'",
+        ),
+        ("[limits]\nuploads = 1.5\n", "line 2: limits.uploads must be a whole number, from 1 to 10000, not 1.5"),
+        ("[limits]\nuploads = true\n", "line 2: limits.uploads must be a whole number"),
+        ("[limits]\n\nuploads = 0\n", "line 3: limits.uploads must be from 1 to 10000, not 0"),
+        ("[limits]\nquery_s = nan\n", "line 2: limits.query_s must be from 1 to 86400 seconds, not nan"),
+        ("limits.uploads = 0\n", "line 1: limits.uploads must be from 1 to 10000, not 0"),
+        ("[log]\nlevel = 'loud'\n", "line 2: log.level must be one of debug, info, warning, error, not 'loud'"),
+        ("[http]\nlisten = [4141]\n", "line 2: http.listen must be a list of texts, addresses such as"),
+        ("[http]\nlisten = ['4141']\n", "line 2: http.listen must be addresses such as"),
+        ("[data]\ndir = 5\n", "line 2: data.dir must be a text, not 5"),
+        ("[engine]\nbin_min = 480\n", "line 2: engine.bin_min = 480 is too large for engine.bin_max = 480"),
+        ("[log\n", "this is not TOML:"),
+    ],
+)
+def test_a_wrong_conf_file_is_refused_where_it_is_wrong(
+    tmp_path: Path, home: dict[str, str], conf: str, expected: str
+) -> None:
+    """The message names the file, the line, and what is allowed or meant."""
+    message = refusal(tmp_path, home, conf=conf)
+    assert message.startswith(str(tmp_path / "test.toml"))
+    assert expected in message
+
+
+def test_a_wrong_variable_or_option_is_refused_by_its_name(tmp_path: Path, home: dict[str, str]) -> None:
+    """The message names the variable or the option, and what was perhaps meant."""
+    message = refusal(tmp_path, home | {"DEJAVUD_HTTP_LISEN": "x"})
+    assert message == "DEJAVUD_HTTP_LISEN: there is no such setting; did you mean 'DEJAVUD_HTTP_LISTEN'?"
+    assert refusal(tmp_path, home | {"DEJAVUD_LIMITS_UPLOADS": "many"}).startswith(
+        "DEJAVUD_LIMITS_UPLOADS: limits.uploads"
+    )
+    assert refusal(tmp_path, home, "--http", "here").startswith("--http: http.listen must be addresses")
+
+
+def test_what_the_client_reads_does_not_disturb_the_daemon(tmp_path: Path, home: dict[str, str]) -> None:
+    """DEJAVUD_CONTROL and DEJAVUD_TOKEN, set for dejavuctl, are no mistakes."""
+    config = loaded(tmp_path, home | {"DEJAVUD_CONTROL": "ipc:///x", "DEJAVUD_TOKEN": "y"}).config
+    assert config.control.endpoint == f"ipc://{home['XDG_RUNTIME_DIR']}/dejavud/control.sock"
+
+
+@pytest.mark.parametrize("conf", ["missing", "binary"])
+def test_a_conf_file_that_cannot_be_read_is_an_error(tmp_path: Path, home: dict[str, str], conf: str) -> None:
+    """A named conf file that is missing, or no text, is not passed over."""
+    path = tmp_path / conf
+    if conf == "binary":
+        path.write_bytes(b"\xff\xfe[log]")
+    assert refusal(tmp_path, home, "--config", str(path)).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("argv", "key"),
+    [
+        (("--http", "0.0.0.0:4141"), "http.listen"),
+        (("--http", "127.0.0.1:1,[::]:2"), "http.listen"),
+        (("--ws", "192.168.1.5:4242"), "websocket.listen"),
+        (("--ws", "music.example:4242"), "websocket.listen"),
+        (("--control", "tcp://0.0.0.0:9000"), "control.endpoint"),
+        (("--events", "tcp://*:9001"), "events.endpoint"),
+    ],
+)
+def test_a_wider_address_needs_a_token(tmp_path: Path, home: dict[str, str], argv: tuple[str, str], key: str) -> None:
+    """Listening beyond this machine is refused, with the reason and the way out, until a token is set."""
+    message = refusal(tmp_path, home, *argv)
+    assert message.startswith(f"{argv[0]}: {key} = ")
+    assert "security.token" in message
+    config = loaded(tmp_path, home | {"DEJAVUD_SECURITY_TOKEN": "correct-horse"}, *argv).config
+    assert config.security.token == "correct-horse"  # noqa: S105 - the test's own
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "127.9.9.9:1", "[::1]:4141", "localhost:4141"])
+def test_loopback_needs_no_token(tmp_path: Path, home: dict[str, str], address: str) -> None:
+    """Every spelling of this machine is accepted as it is."""
+    assert loaded(tmp_path, home, "--http", address).config.http.listen == (address,)
+
+
+def test_an_empty_address_list_switches_an_interface_off(tmp_path: Path, home: dict[str, str]) -> None:
+    """--http '' and listen = [] both mean no HTTP."""
+    assert loaded(tmp_path, home, "--http", "").config.http.listen == ()
+    assert loaded(tmp_path, home, conf="[websocket]\nlisten = []\n").config.websocket.listen == ()
+
+
+@pytest.mark.parametrize("text", ["", "4141", "a:b", "::1:4141", "1.2.3.4:70000", "http://x:1", "a b:1", "x:1/"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    """An address is a host and a port, an IPv6 one in brackets."""
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        parse_address(text)
+
+
+def test_an_ipv6_address_is_written_as_it_is_read() -> None:
+    """Brackets come off when an address is read and back on when it is shown."""
+    assert parse_address("[::1]:4141") == Address("::1", 4141)
+    assert str(Address("::1", 4141)) == "[::1]:4141"
+
+
+def test_printing_shows_all_and_keeps_secrets(tmp_path: Path, home: dict[str, str]) -> None:
+    """--print-config gives valid TOML of every key, with origins, and without token or password."""
+    environment = home | {"DEJAVUD_SECURITY_TOKEN": "correct-horse", "DATABASE_URL": "postgresql://me:pass@word@db/x"}
+    text = as_toml(loaded(tmp_path, environment, "--http", "127.0.0.1:1"))
+    document = tomllib.loads(text)
+    assert {f"{s}.{k}" for s, values in document.items() for k in values} == set(keys())
+    assert document["data"]["url"] == "postgresql://me:***@db/x"
+    assert document["http"]["listen"] == ["127.0.0.1:1"]
+    assert "correct" not in text
+    assert "word" not in text
+    assert 'token = "***"  # DEJAVUD_SECURITY_TOKEN' in text
+
+
+def test_a_refused_secret_is_not_repeated(tmp_path: Path, home: dict[str, str]) -> None:
+    """The error about a token that is too short does not show it."""
+    assert "hunter2" not in refusal(tmp_path, home | {"DEJAVUD_SECURITY_TOKEN": "hunter2"})
