@@ -23,7 +23,7 @@ pcm.default {{ type pulse server "{server}" }}
 ctl.default {{ type pulse server "{server}" }}
 pcm.tape {{ type pulse server "{server}" hint {{ show on description "Tape" }} }}
 """
-_NO_DEVICES = "ctl.none { type hw card 0 }\n"
+_NO_DEVICES = "pcm.gone { type hw card 31 }\n"
 
 
 class SoundCard:

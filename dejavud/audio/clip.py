@@ -43,8 +43,7 @@ def cut_clip(path: Path | str, start_s: float, duration_s: float, *, rate_hz: in
     with open_audio(path, name=str(path), rate_hz=rate_hz, limit_s=start_s + duration_s) as reader:
         n_before = round(start_s * reader.rate_hz)
         kept = [np.empty(0, np.float32)]
-        for block in reader:
-            kept.append(block[max(n_before - (reader.n_samples - len(block)), 0) :])
+        kept.extend(block[max(n_before - (reader.n_samples - len(block)), 0) :] for block in reader)
         samples, n_read, rate = np.concatenate(kept), reader.n_samples, reader.rate_hz
     if not len(samples):
         raise InvalidRequest(reason=f"{path} ends at {n_read / rate:.2f} s, before the clip begins at {start_s} s")
