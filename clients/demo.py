@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavuctl.files import AUDIO_EXTENSIONS, AudioFile, find_audio
 from dejavud.audio.clip import cut_clip, write_wav
 from dejavud.audio.decode import open_audio
 from dejavud.errors import DejavudError
 
-SUFFIXES = (".mp3", ".ogg", ".oga", ".opus", ".flac", ".wav", ".m4a", ".mp4", ".aac", ".wma", ".aiff", ".mka", ".wv")
 Samples = NDArray[np.float32]
 
 RATE_HZ = 44100
@@ -64,7 +64,8 @@ def main() -> int:
 
 def clip_from_some_track(folder: Path) -> Clip | None:
     """Return a clip from the middle of the middlemost track that is long enough; None when none is."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = find_audio([str(folder)], AUDIO_EXTENSIONS)
+    paths = [Path(file.source) for file in found if isinstance(file, AudioFile)]
     middle_first = sorted(range(len(paths)), key=lambda i: abs(i - len(paths) // 2))
     for i in middle_first:
         try:

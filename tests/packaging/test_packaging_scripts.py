@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dejavuctl.files import AUDIO_EXTENSIONS
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("quickstart", "run-tests", "tests/music", "tests/chroot/prove", ".ci/run", "packaging/setup.bash")
 
@@ -80,6 +82,12 @@ def test_a_folder_with_music_anywhere_below_it_is_taken(tmp_path: Path) -> None:
     (tmp_path / "a b" / "c").mkdir(parents=True)
     (tmp_path / "a b" / "c" / "Some Song.MP3").write_bytes(b"x")
     assert bash(f"source '{ROOT}/quickstart'; check_folder '{tmp_path}'", tmp_path).returncode == 0
+
+
+def test_quickstart_looks_for_what_the_client_takes(tmp_path: Path) -> None:
+    """The two lists are one: a folder that passes the look has something that dejavuctl fingerprints."""
+    done = bash(f"source '{ROOT}/quickstart'; echo $AUDIO_EXTENSIONS", tmp_path)
+    assert tuple(done.stdout.split()) == AUDIO_EXTENSIONS
 
 
 LOCKED = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 4242 (unattended-upgr)"
@@ -186,9 +194,21 @@ def test_a_daemon_that_cannot_start_is_explained_by_its_last_words(tmp_path: Pat
     """Its reason is shown, not only where the log is, and nothing waits for the deadline."""
     (tmp_path / "venv" / "bin").mkdir(parents=True)
     program(tmp_path / "venv" / "bin", "dejavuctl", "exit 3")
-    program(tmp_path / "venv" / "bin", "dejavud", "echo 'HTTP cannot listen on 127.0.0.1:4141'; exit 1")
+    program(tmp_path / "venv" / "bin", "dejavud", "echo 'HTTP cannot listen on 127.0.0.1:4141'; exit 4")
     code = f"source '{ROOT}/quickstart'; VENV='{tmp_path}/venv'; start_daemon"
     done = bash(code, tmp_path, XDG_STATE_HOME=str(tmp_path / "state"))
     assert done.returncode == 1
     assert "HTTP cannot listen on 127.0.0.1:4141" in done.stderr
     assert "start it elsewhere" in done.stderr
+
+
+def test_a_daemon_that_runs_and_refuses_is_not_started_again(tmp_path: Path) -> None:
+    """A daemon that asks for a token is there; a second one would only fight it for the ports."""
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    program(tmp_path / "venv" / "bin", "dejavuctl", "echo 'this daemon asks for a token' >&2; exit 4")
+    program(tmp_path / "venv" / "bin", "dejavud", f"touch '{tmp_path}/started'")
+    code = f"source '{ROOT}/quickstart'; VENV='{tmp_path}/venv'; start_daemon"
+    done = bash(code, tmp_path, XDG_STATE_HOME=str(tmp_path / "state"))
+    assert done.returncode == 1
+    assert "this daemon asks for a token" in done.stderr
+    assert not (tmp_path / "started").exists()
