@@ -48,7 +48,7 @@ def test_every_key_of_the_conf_file_is_explained() -> None:
     lines = CONF.read_text(encoding="utf-8").splitlines()
     for above, line in pairwise(lines):
         if line and line[0] not in "#[":
-            assert above and not above.startswith("["), line
+            assert above[:1] not in ("", "["), line
 
 
 def test_every_rule_belongs_to_a_key_and_accepts_its_default() -> None:

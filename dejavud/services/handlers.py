@@ -21,7 +21,7 @@ from dejavud.services.views import recognition_view, track_view
 from dejavud.values import Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import trio
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dejavud.services.commands import Call, Handler
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
+    from dejavud.services.microphones import Microphones
     from dejavud.services.recognizer import Recognizer
     from dejavud.services.workers import Workers
     from dejavud.values import Recognition
@@ -47,14 +48,12 @@ class Daemon:
 
     index_url : without its password.
     endpoints : where each interface listens, by the interface's name; filled while the daemon starts.
-    microphone : why there is no microphone, empty when one can be asked for.
     stop : set it, and the daemon shuts down in order.
     """
 
     started_s: float
     index_url: str
-    endpoints: Mapping[str, Sequence[str]]
-    microphone: Callable[[], str]
+    endpoints: Mapping[str, str | Sequence[str]]
     stop: trio.Event
 
 
@@ -65,6 +64,7 @@ class Services:
     library: Library
     ingest: Ingest
     recognizer: Recognizer
+    microphones: Microphones
     workers: Workers
     params: Params
     daemon: Daemon
@@ -198,7 +198,7 @@ class Handlers:
         """Return how the daemon is."""
         services, daemon = self._services, self._services.daemon
         statistics = await services.library.statistics()
-        unavailable = daemon.microphone()
+        unavailable = await services.microphones.unavailable()
         return {
             "version": __version__,
             "uptime_s": round(perf_counter() - daemon.started_s, 3),
@@ -209,7 +209,7 @@ class Handlers:
             "engine": {"profile": services.params.profile, "params": services.params.digest},
             "workers": asdict(services.workers.status()),
             "microphone": {"available": not unavailable, "reason": unavailable or None},
-            "endpoints": {name: list(addresses) for name, addresses in daemon.endpoints.items()},
+            "endpoints": dict(daemon.endpoints),
             "queries": asdict(services.recognizer.counts),
         }
 

@@ -8,7 +8,6 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import numpy as np
 import trio
 
 from dejavud.errors import Timeout
@@ -17,8 +16,7 @@ from dejavud.services.views import recognition_view
 from dejavud.values import Match, Recognition, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dejavud.fingerprint.params import Params
@@ -26,10 +24,10 @@ if TYPE_CHECKING:
     from dejavud.matching.matcher import MatchRules
     from dejavud.services.commands import Progress
     from dejavud.services.events import EventHub
+    from dejavud.services.microphones import Microphones
     from dejavud.services.workers import Workers
-    from dejavud.values import Alignment, Array, Constellation, Hits, QueryFingerprint, Track
+    from dejavud.values import Alignment, Constellation, Hits, QueryFingerprint, Track
 
-    OpenMicrophone = Callable[..., AbstractAsyncContextManager[AsyncGenerator[Array, None]]]
     Matcher = Callable[
         [QueryFingerprint, Hits, Callable[[Sequence[int]], Mapping[int, Constellation]], Params, MatchRules],
         tuple[Alignment, ...],
@@ -70,7 +68,7 @@ class Recognizer:
         match: Matcher,
         rules: MatchRules,
         settings: RecognizerSettings,
-        open_microphone: OpenMicrophone,
+        microphones: Microphones,
     ) -> None:
         self._index = index
         self._workers = workers
@@ -79,7 +77,7 @@ class Recognizer:
         self._match = match
         self._rules = rules
         self._settings = settings
-        self._open_microphone = open_microphone
+        self._microphones = microphones
         self.counts = QueryCounts()
 
     async def recognize_file(
@@ -102,25 +100,11 @@ class Recognizer:
     ) -> Recognition:
         """Listen for `duration_s` and return what was heard; raises `MicrophoneUnavailable` and what a file's query raises."""
         with self._counted():
-            samples = await self._take(min(duration_s, self._settings.max_query_s), device, progress)
+            samples = await self._microphones.take(min(duration_s, self._settings.max_query_s), device, progress)
         started = perf_counter()
         with self._bounded("microphone") as deadline:
             query = await self._workers.process(jobs.query_samples, samples, self._params, what="microphone")
             return await self._answer(query, "microphone", started, deadline)
-
-    async def _take(self, duration_s: float, device: str | int | None, progress: Progress) -> Array:
-        wanted = self._params.seconds_to_samples(duration_s)
-        blocks: list[Array] = []
-        n_samples = n_told_s = 0
-        async with self._open_microphone(rate_hz=self._params.rate_hz, device=device) as heard:
-            while n_samples < wanted:
-                blocks.append(await anext(heard))
-                n_samples += len(blocks[-1])
-                heard_s = self._params.samples_to_seconds(n_samples)
-                if heard_s >= n_told_s + 1:
-                    n_told_s = int(heard_s)
-                    await progress(done_s=float(n_told_s), total_s=duration_s)
-        return np.concatenate(blocks)[:wanted]
 
     async def _answer(
         self, query: jobs.FingerprintedQuery, source: str, started: float, deadline: trio.CancelScope

@@ -164,9 +164,10 @@ class ProcessWorkers:
         """Have a warm worker again before somebody asks for it."""
         self._nursery.start_soon(self.warm)
 
-    async def warm(self) -> None:
-        """Start one worker, unless an idle one is there."""
+    async def warm(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start one worker, unless an idle one is there; started when it has its turn."""
         async with self._decode["query"]:
+            task_status.started()
             try:
                 await self._context.run_sync(jobs.no_job, kill_on_cancel=True, limiter=nullcontext())
             except trio_parallel.BrokenWorkerError as error:
@@ -195,7 +196,7 @@ async def open_workers(*, n_processes: int, max_waiting: int) -> AsyncIterator[P
         ):
             workers = ProcessWorkers(context, nursery, n_processes=n_processes, max_waiting=max_waiting)
             for _ in range(n_processes):
-                nursery.start_soon(workers.warm)
+                await nursery.start(workers.warm)
             yield workers
             nursery.cancel_scope.cancel()
     except trio_parallel.BrokenWorkerError as error:  # one that had died while idle, or had to be killed just now

@@ -1,0 +1,88 @@
+"""The machine's microphones: whether there is one, and one take from it."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import trio
+
+from dejavud.errors import MicrophoneUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from typing import Protocol
+
+    from dejavud.services.commands import Progress
+    from dejavud.services.workers import Workers
+    from dejavud.values import Array
+
+    class Heard(Protocol):
+        """What a microphone hears: an async generator of float32 [n] mono blocks at the engine's rate, without end."""
+
+        def __aiter__(self) -> AsyncIterator[Array]: ...
+
+    OpenMicrophone = Callable[..., AbstractAsyncContextManager[Heard]]
+
+_LOOK_AGAIN_S = 60.0
+"""How long an answer to whether there is a microphone is good for: asking the sound system takes a tenth of a second."""
+
+
+class Microphones:
+    """Listens when asked, and not otherwise.
+
+    open_microphone : `dejavud.audio.microphone.open_microphone` or its like.
+    list_devices : returns the devices that can record; blocks, and raises `MicrophoneUnavailable`.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        rate_hz: int,
+        *,
+        open_microphone: OpenMicrophone,
+        list_devices: Callable[[], Sequence[object]],
+    ) -> None:
+        self._workers = workers
+        self._rate_hz = rate_hz
+        self._open = open_microphone
+        self._list_devices = list_devices
+        self._reason = ""
+        self._looked_at_s = float("-inf")
+
+    async def unavailable(self) -> str:
+        """Return why there is no microphone, empty when there is one; as it was a minute ago at most."""
+        if trio.current_time() > self._looked_at_s + _LOOK_AGAIN_S:
+            self._looked_at_s = trio.current_time()
+            try:
+                devices = await self._workers.thread(self._list_devices)
+                self._reason = "" if devices else "no device of this machine can record"
+            except MicrophoneUnavailable as error:
+                self._reason = str(error.details["reason"])
+        return self._reason
+
+    async def take(self, duration_s: float, device: str | int | None, progress: Progress) -> Array:
+        """Return `duration_s` of what is heard from now on: float32 [n], mono, at the engine's rate.
+
+        Tells the progress once a second.  Raises `MicrophoneUnavailable`.
+        """
+        wanted = round(duration_s * self._rate_hz)
+        blocks: list[Array] = []
+        n_samples = n_told_s = 0
+        async with self._open(self._rate_hz, device=device) as heard, aclosing(_generator(heard)) as incoming:
+            async for block in incoming:
+                blocks.append(block)
+                n_samples += len(block)
+                if n_samples >= wanted:
+                    break
+                if n_samples >= (n_told_s + 1) * self._rate_hz:
+                    n_told_s = n_samples // self._rate_hz
+                    await progress(done_s=float(n_told_s), total_s=duration_s)
+        return np.concatenate(blocks)[:wanted]
+
+
+def _generator(heard: Heard) -> AsyncGenerator[Array, None]:
+    """Return the blocks as what they are beyond their type: a generator, to be closed when it is left early."""
+    return cast("AsyncGenerator[Array, None]", aiter(heard))

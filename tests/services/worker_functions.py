@@ -1,0 +1,66 @@
+"""What the tests of the workers have run in worker processes; importable by them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from dejavud.errors import UnsupportedAudio
+
+
+def pid() -> int:
+    """Return the worker's process id."""
+    return os.getpid()
+
+
+def loaded_modules() -> frozenset[str]:
+    """Return what the worker has imported."""
+    return frozenset(sys.modules)
+
+
+def open_sockets() -> list[str]:
+    """Return the sockets that the worker holds."""
+    links = [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return [link for link in links if link.startswith("socket:")]
+
+
+def die() -> None:
+    """End as a decoder does that jumps into nowhere."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang(started: Path) -> None:
+    """Leave the worker's process id in a file, and never return."""
+    partial = started.with_suffix(".partial")
+    partial.write_text(str(os.getpid()))
+    partial.rename(started)
+    while True:
+        time.sleep(60)
+
+
+def wait_for(released: Path, n: int) -> int:
+    """Return `n` once the file `released` is there."""
+    while not released.exists():
+        time.sleep(0.01)
+    return n
+
+
+def refuse(name: str) -> None:
+    """Raise an error of ours behind one that cannot leave the process."""
+
+    class Local(Exception):
+        """Cannot be pickled: it has no importable name."""
+
+    try:
+        raise Local  # noqa: TRY301 - the chain is the point
+    except Local as error:
+        raise UnsupportedAudio(source=name, reason="no") from error
+
+
+def blunder() -> None:
+    """Raise what is a bug."""
+    msg = "a bug"
+    raise KeyError(msg)
