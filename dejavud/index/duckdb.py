@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -19,6 +20,7 @@ import numpy as np
 from dejavud.errors import IndexDamaged, IndexUnavailable, Timeout
 from dejavud.index import schema
 from dejavud.index.constellation_codec import decode_constellation, encode_constellation
+from dejavud.index.duckdb_connection import SharedConnection
 from dejavud.index.duckdb_errors import translated
 from dejavud.index.duckdb_file import connect
 from dejavud.index.entries import MAX_ID, possible_ids, stored_track
@@ -60,39 +62,24 @@ def open_duckdb(
     `IndexUnavailable` for the rest, such as a missing permission.  A file that is refused is left as it is.
     """
     path = None if path is None else path.absolute()  # DuckDB takes a prefix such as "md:" for another kind of database
-    connection = connect(path, params, memory_bytes=memory_bytes, threads=threads)
-    index = DuckDBIndex(connection, path, max_hits=max_hits)
-    try:
-        yield index
-    finally:
-        index.close()
+    open_file = partial(connect, path, params, memory_bytes=memory_bytes, threads=threads)
+    connection = SharedConnection(open_file, is_durable=path is not None)
+    with closing(connection):
+        yield DuckDBIndex(connection, path, max_hits=max_hits)
 
 
 class DuckDBIndex:
-    """The index contract (`dejavud.index.base.Index`) over one DuckDB connection: a cursor a call, one write at a time.
+    """The index contract (`dejavud.index.base.Index`) over one DuckDB file: a cursor a call, one write at a time.
 
     Made by `open_duckdb`.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path | None, *, max_hits: int) -> None:
+    def __init__(self, connection: SharedConnection, path: Path | None, *, max_hits: int) -> None:
         self._connection = connection
         self._path = path
         self._where = "the index in memory" if path is None else str(path)
         self._max_hits = max_hits
         self._write_lock = threading.Lock()
-        self._is_closed = False
-
-    def close(self) -> None:
-        """Wait for the write under way, move the log into the file and let go of it.  Idempotent."""
-        with self._write_lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            try:
-                with translated(self._where):
-                    self._connection.execute("CHECKPOINT")
-            finally:
-                self._connection.close()
 
     def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
         """See `Index.add`."""
@@ -181,11 +168,8 @@ class DuckDBIndex:
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a cursor of its own, so that calls in other threads are not disturbed."""
-        with translated(self._where):
-            if self._is_closed:
-                raise IndexUnavailable(reason="it is closed")
-            with self._connection.cursor() as cursor:
-                yield cursor
+        with translated(self._where), self._connection.cursor() as cursor:
+            yield cursor
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
