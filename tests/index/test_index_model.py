@@ -1,0 +1,121 @@
+"""Any sequence of adds, removals, look-ups and reopenings: every index does what the one in memory does."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from index_entries import new_track, open_kind, rows_of, sha1_of
+
+from dejavud.fingerprint.params import Params
+from dejavud.index.memory import MemoryIndex
+from dejavud.values import Hashes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dejavud.index.base import Index
+    from dejavud.values import Track
+
+MAX_HITS = 400
+SEEDS = st.integers(0, 12)
+IDS = st.lists(st.integers(-1, 30), max_size=5)
+QUERIES = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 50)), max_size=40)
+
+
+def undated(tracks: Sequence[Track]) -> list[tuple[object, ...]]:
+    """Return the fields of `tracks` but for the time, which two indexes take at two times."""
+    return [tuple(getattr(track, name) for name in track.__slots__ if name != "added_at") for track in tracks]
+
+
+class IndexMachine(RuleBasedStateMachine):
+    """Does the same to a DuckDB file and to the index in memory and compares every answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.opened = self.stack.enter_context(ExitStack())
+        self.oracle = MemoryIndex(max_hits=MAX_HITS)
+
+    @initialize()
+    def open(self) -> None:
+        """Open the file."""
+        self.index: Index = self.opened.enter_context(
+            open_kind("duckdb-file", self.folder, Params(), max_hits=MAX_HITS)
+        )
+
+    @rule()
+    def reopen(self) -> None:
+        """Close the file and open it again."""
+        self.opened.close()
+        self.open()
+
+    @rule(seeds=st.lists(SEEDS, max_size=4))
+    def add(self, seeds: list[int]) -> None:
+        """Add tracks, some of them known, some twice."""
+        entries = [new_track(seed, 12 * (seed % 5), n_values=20) for seed in seeds]
+        assert undated(self.index.add(entries)) == undated(self.oracle.add(entries))
+
+    @rule(ids=IDS)
+    def remove(self, ids: list[int]) -> None:
+        """Remove tracks, some of them not there."""
+        assert undated(self.index.remove(ids)) == undated(self.oracle.remove(ids))
+
+    @rule(query=QUERIES)
+    def look_up(self, query: list[tuple[int, int]]) -> None:
+        """Ask for hashes, some of them several times."""
+        hashes = Hashes(np.array([h for h, _ in query], np.uint32), np.array([o for _, o in query], np.int32))
+        assert rows_of(self.index.lookup(hashes)) == rows_of(self.oracle.lookup(hashes))
+
+    @rule(
+        ids=st.none() | IDS,
+        seeds=st.none() | st.lists(SEEDS, max_size=4),
+        limit=st.none() | st.integers(0, 4),
+        after_id=st.integers(-1, 20),
+    )
+    def select(self, ids: list[int] | None, seeds: list[int] | None, limit: int | None, after_id: int) -> None:
+        """Select tracks in every combination of restrictions."""
+        sha1s = None if seeds is None else [sha1_of(seed) for seed in seeds]
+        mine, theirs = (
+            undated(index.tracks(ids=ids, sha1s=sha1s, limit=limit, after_id=after_id))
+            for index in (self.index, self.oracle)
+        )
+        assert mine == theirs
+
+    @rule(ids=IDS)
+    def read_constellations(self, ids: list[int]) -> None:
+        """Read constellations, some of them not there."""
+        mine, theirs = self.index.constellations(ids), self.oracle.constellations(ids)
+        assert set(mine) == set(theirs)
+        for track_id, stars in mine.items():
+            np.testing.assert_array_equal(stars.frames, theirs[track_id].frames)
+            np.testing.assert_array_equal(stars.bins, theirs[track_id].bins)
+
+    @precondition(lambda self: hasattr(self, "index"))
+    @invariant()
+    def counts_agree(self) -> None:
+        """Both hold as much."""
+        mine, theirs = self.index.statistics(), self.oracle.statistics()
+        assert (mine.n_tracks, mine.n_postings) == (theirs.n_tracks, theirs.n_postings)
+        assert mine.duration_s == theirs.duration_s
+
+    def teardown(self) -> None:
+        """Close and delete the file."""
+        self.stack.close()
+
+
+IndexMachine.TestCase.settings = settings(
+    max_examples=12,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+test_every_index_does_what_the_one_in_memory_does = IndexMachine.TestCase
