@@ -58,6 +58,34 @@ class Unauthorized(DejavudError):
     template = "this daemon asks for a token: send the header 'Authorization: Bearer TOKEN' with the token of its conf"
 
 
+class Forbidden(DejavudError):
+    """The request came from somewhere that may not ask: a foreign web page, a name that is not this machine's."""
+
+    code = "forbidden"
+    template = "{reason}"
+
+
+class NotFound(DejavudError):
+    """Nothing is served at this address."""
+
+    code = "not_found"
+    template = "there is nothing at {path!r}"
+
+
+class MethodNotAllowed(DejavudError):
+    """The address is served, but not for this method."""
+
+    code = "method_not_allowed"
+    template = "{path!r} does not take {method}"
+
+
+class RequestCancelled(DejavudError):
+    """The caller took the request back before it was done."""
+
+    code = "cancelled"
+    template = "the request was cancelled by its caller"
+
+
 class TooLarge(DejavudError):
     """More bytes than the daemon accepts."""
 

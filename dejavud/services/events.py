@@ -58,11 +58,16 @@ class Subscription:
         self._queue.append(event)
         self._wakeup.set()
 
+    def queued(self) -> Iterator[Delivery]:
+        """Yield what is queued and end, without waiting for more."""
+        while self._queue:
+            event, lost, self._lost = self._queue.popleft(), self._lost, 0
+            yield Delivery(event, lost)
+
     async def __aiter__(self) -> AsyncIterator[Delivery]:
         while True:
-            while self._queue:
-                event, lost, self._lost = self._queue.popleft(), self._lost, 0
-                yield Delivery(event, lost)
+            for delivery in self.queued():
+                yield delivery
             self._wakeup = trio.Event()
             await self._wakeup.wait()
 

@@ -17,6 +17,9 @@ from dejavud.wire.codes import codes_of
 
 RequestId = int | str
 
+CHUNK_BYTES = 1 << 20
+"""The most audio that one message may carry: a request's second frame, or one piece of an upload."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -1,0 +1,216 @@
+"""HTTP: the old ``/upload`` as its clients know it, and ``/v1`` for everything else."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
+from starlette.datastructures import Headers
+
+from dejavud.errors import Busy
+from dejavud.interfaces.guard import Guard
+from dejavud.interfaces.http_body import Body, BodyLimits
+from dejavud.interfaces.http_routes import BODY, HEALTH_PATH, Routes, error_response
+from dejavud.interfaces.serving import Gone, serve_until_cancelled
+from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
+from dejavud.wire.codec import encode
+from dejavud.wire.endpoints import HTTP_PORT
+from dejavud.wire.messages import error_body
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from dejavud.interfaces.tcp import PacedStream
+    from dejavud.services.commands import CommandTable
+    from dejavud.services.uploads import UploadStore
+
+    Scope = Any  # ASGI's own loose types
+    Message = Any
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+_LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
+_HEAD_BYTES = 1 << 14
+_FINISH_S = 1.0
+"""After the grace period: time for the last answers to leave their sockets."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where to listen, for whom, and what a client may cost.
+
+    token : asked of every request but ``/healthz``; None asks nothing and answers loopback's names only.
+    max_requests : in work at a time, `Busy` beyond; max_connections : open at a time.
+    body_idle_s, body_total_s : how long a body may pause, and take.
+    send_s : how long a client may not read its answer.
+    keep_alive_s : how long a connection may wait for its (next) request's head.
+    grace_s : how long what is in flight may go on after the end.
+    frame_s : seconds a frame of the engine: the unit of the old interface's ``offset``.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = HTTP_PORT
+    token: str | None = None
+    max_requests: int = 64
+    max_connections: int = 512
+    body_idle_s: float = 15.0
+    body_total_s: float = 600.0
+    send_s: float = 15.0
+    keep_alive_s: float = 15.0
+    grace_s: float = 10.0
+    frame_s: float = 0.032
+
+
+async def serve_http(
+    table: CommandTable,
+    uploads: UploadStore,
+    *,
+    settings: HttpSettings,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve HTTP until cancelled; then finish what is in flight within the grace period.
+
+    Reports its URL when it can be reached.  Raises `AddressInUse`.
+    """
+    listener = await open_listener(settings.host, settings.port, "HTTP")
+    app = wrap_app(_Application(table, uploads, settings), 0, "asgi")
+    config = _hypercorn_config(settings)
+
+    async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
+        context = WorkerContext(None)
+
+        async def handle(stream: PacedStream) -> None:
+            await TCPServer(app, config, context, ConnectionState({}), cast("Any", stream))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_close_idle_connections, stop, context)
+            task_status.started(url_of(listener, "http"))
+            await serve_connections(
+                listener,
+                handle=handle,
+                refuse=_refuse_connection,
+                limits=ConnectionLimits(settings.max_connections, settings.send_s),
+                stop=stop,
+            )
+
+    await serve_until_cancelled(run, grace_s=settings.grace_s + _FINISH_S, task_status=task_status)
+
+
+def _hypercorn_config(settings: HttpSettings) -> Config:
+    config = Config()
+    config.keep_alive_timeout = settings.keep_alive_s
+    config.h11_max_incomplete_size = _HEAD_BYTES
+    config.include_server_header = False
+    config.errorlog = None  # what goes wrong is logged here, with its request
+    return config
+
+
+async def _close_idle_connections(stop: trio.Event, context: WorkerContext) -> None:
+    await stop.wait()
+    await context.terminated.set()
+
+
+async def _refuse_connection(stream: PacedStream) -> None:
+    body = encode({"error": error_body(Busy(what="connections"))})
+    head = (
+        f"HTTP/1.1 503 \r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    await stream.send_all(head.encode() + body)
+    await stream.linger()
+
+
+class _Application:
+    """The ASGI application: the border of each request, where everything that goes wrong becomes an answer."""
+
+    def __init__(self, table: CommandTable, uploads: UploadStore, settings: HttpSettings) -> None:
+        self._guard = Guard(settings.host, settings.token)
+        self._limits = BodyLimits(settings.body_idle_s, settings.body_total_s)
+        self._max_requests = settings.max_requests
+        self._max_bytes = uploads.max_bytes
+        self._n_requests = 0
+        self._router = Routes(table, uploads, frame_s=settings.frame_s).router()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":  # WebSocket has a port of its own
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        started = time.perf_counter()
+        body = Body(dict(Headers(scope=scope)), receive, self._limits, self._max_bytes)
+        exchange = _Exchange(send, body)
+        try:
+            await self._answer(scope, body, exchange)
+        except Gone:
+            _LOG.debug("http_client_left", method=scope["method"], path=scope["path"])
+            return
+        await exchange.finish()
+        _LOG.debug(
+            "http_request_answered",
+            method=scope["method"],
+            path=scope["path"],
+            status=exchange.status,
+            duration_ms=round((time.perf_counter() - started) * 1000, 1),
+        )
+
+    async def _answer(self, scope: Scope, body: Body, exchange: _Exchange) -> None:
+        """Answer one request, well or with an error; raises `Gone` when nobody waits for it."""
+        scope = {**scope, "app": self, "state": {BODY: body}}
+        try:
+            self._guard.check_sender(scope["headers"])
+            if scope["path"] == HEALTH_PATH:
+                await self._router(scope, body.receive, exchange.send)
+                return
+            self._guard.check_token(scope["headers"])
+            with self._slot():
+                await self._router(scope, body.receive, exchange.send)
+        except Gone:
+            raise
+        except Exception as error:  # noqa: BLE001 - the border of one request
+            await error_response(scope, error)(scope, body.receive, exchange.send)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if self._n_requests >= self._max_requests:
+            raise Busy(what=f"{self._max_requests} requests")
+        self._n_requests += 1
+        try:
+            yield
+        finally:
+            self._n_requests -= 1
+
+
+class _Exchange:
+    """The sending side of one request, which keeps the end of the answer back while the client still sends.
+
+    hypercorn closes a connection whose request was not read to its end; the reset can then overtake the answer, and the
+    full queue of unread pieces would keep hypercorn's own last message from ever being delivered.
+    """
+
+    def __init__(self, send: Send, body: Body) -> None:
+        self.status = 0
+        self._send = send
+        self._body = body
+
+    async def send(self, message: Message) -> None:
+        """Send all of a message but the end of the answer, which `finish` sends."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        if message["type"] == "http.response.body":
+            message = {**message, "more_body": True}
+        await self._send(message)
+
+    async def finish(self) -> None:
+        """Send the end of the answer."""
+        await self._body.drain()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._body.until_gone)
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            nursery.cancel_scope.cancel()

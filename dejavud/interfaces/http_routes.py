@@ -1,0 +1,216 @@
+"""What each HTTP address does: its query and body become a command's parameters, the command's result the answer."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route, Router
+
+from dejavud.errors import (
+    DejavudError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    TrackNotFound,
+    Unauthorized,
+)
+from dejavud.interfaces import legacy
+from dejavud.interfaces.http_body import SlowBody
+from dejavud.interfaces.multipart import BrokenForm
+from dejavud.interfaces.serving import run_unless
+from dejavud.services.commands import Call
+from dejavud.wire.codec import encode
+from dejavud.wire.codes import codes_of
+from dejavud.wire.messages import error_body
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from dejavud.interfaces.http_body import Body, Form
+    from dejavud.services.commands import CommandTable
+    from dejavud.services.uploads import Upload, UploadStore
+
+    Scope = Any  # ASGI's own loose type
+    Params = dict[str, Any]
+
+_LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
+UPLOAD_PATH = "/upload"
+HEALTH_PATH = "/healthz"
+BODY = "body"
+"""The key of the request's state under which its `Body` is."""
+
+_OK, _CREATED, _BAD_REQUEST, _REQUEST_TIMEOUT, _UNAVAILABLE = 200, 201, 400, 408, 503
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class Routes:
+    """The endpoints, over one command table."""
+
+    def __init__(self, table: CommandTable, uploads: UploadStore, *, frame_s: float) -> None:
+        self._table = table
+        self._uploads = uploads
+        self._frame_s = frame_s
+
+    def router(self) -> Router:
+        """Return the table of addresses."""
+        return Router(
+            [
+                Route(UPLOAD_PATH, self._upload, methods=["GET", "POST"]),
+                Route("/v1/recognize", self._recognize, methods=["POST"]),
+                Route("/v1/tracks", self._list_tracks, methods=["GET"]),
+                Route("/v1/tracks", self._add_track, methods=["POST"]),
+                Route("/v1/tracks/{id}", self._show_track, methods=["GET"]),
+                Route("/v1/tracks/{id}", self._remove_track, methods=["DELETE"]),
+                Route("/v1/status", self._status, methods=["GET"]),
+                Route(HEALTH_PATH, self._health, methods=["GET"]),
+            ],
+            redirect_slashes=False,
+            default=_nothing_there,
+        )
+
+    async def _upload(self, request: Request) -> Response:
+        """Answer as dejavu's own HTTP server did: same checks in the same order, same words, same statuses."""
+        body = _body_of(request)
+        try:
+            async with body.received(self._uploads, None) as form:
+                complaint = _legacy_complaint(form, is_form=body.is_form)
+                if complaint is not None:
+                    return _json({"message": complaint}, _BAD_REQUEST)
+                found = await self._call("recognize", {"raw_fallback": not body.is_form}, request, form)
+        except BrokenForm:  # the old server found no field in it
+            return _json({"message": legacy.NO_DATA}, _BAD_REQUEST)
+        return _json({"message": legacy.song(found, self._frame_s)}, _CREATED)
+
+    async def _recognize(self, request: Request) -> Response:
+        given = _query(request, name=str, limit_s=float)
+        async with _body_of(request).received(self._uploads, given.pop("name", None)) as form:
+            return _json(await self._call("recognize", given, request, form))
+
+    async def _add_track(self, request: Request) -> Response:
+        kinds: dict[str, type] = {"name": str, "title": str, "artist": str, "album": str, "limit_s": float}
+        given = _query(request, **kinds)
+        async with _body_of(request).received(self._uploads, given.get("name")) as form:
+            given = _typed(form.fields, kinds) | given
+            result = await self._call("fingerprint", given, request, form)
+        return _json(result, _CREATED if result["added"] else _OK)
+
+    async def _list_tracks(self, request: Request) -> Response:
+        return _json(await self._call("tracks.list", _query(request, limit=int, after_id=int), request))
+
+    async def _show_track(self, request: Request) -> Response:
+        return _json(await self._call("tracks.get", {"id": _track_id(request)}, request))
+
+    async def _remove_track(self, request: Request) -> Response:
+        track_id = _track_id(request)
+        result = await self._call("tracks.remove", {"ids": [track_id]}, request)
+        if not result["removed"]:
+            raise TrackNotFound(track=track_id)
+        return _json(result)
+
+    async def _status(self, request: Request) -> Response:
+        return _json(await self._call("status", {}, request))
+
+    async def _health(self, _request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def _call(self, command: str, params: Params, request: Request, form: Form | None = None) -> Params:
+        """Run a command for as long as its client waits."""
+        body = _body_of(request)
+        audio: Upload | None = None
+        if form is not None:
+            if form.receiver is None or form.receiver.n_bytes == 0:
+                raise InvalidRequest(reason='no audio came: send it as the body, or in the form field "file"')
+            audio = form.receiver.upload
+        async for _ in body.chunks():  # a body that no command asked for
+            pass
+        return await run_unless(body.until_gone, partial(self._table.call, command, params, Call(audio=audio)))
+
+
+def error_response(scope: Scope, error: Exception) -> Response:
+    """Return the answer that reports `error`, in the shape that the address's clients know."""
+    headers: dict[str, str] = {}
+    if isinstance(error, HTTPException):  # starlette's only one: an address that does not take this method
+        headers |= error.headers or {}
+        error = MethodNotAllowed(path=scope["path"], method=scope["method"])
+    if not isinstance(error, DejavudError):
+        _LOG.error("http_request_failed", method=scope["method"], path=scope["path"], exc_info=error)
+        error = InternalError(reason=f"{type(error).__name__} (the daemon's log has the details)")
+    status = _REQUEST_TIMEOUT if isinstance(error, SlowBody) else codes_of(error.code).http
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    if status == _UNAVAILABLE:
+        headers["retry-after"] = "1"
+    body = {"message": error.message} if scope["path"] == UPLOAD_PATH else {"error": error_body(error)}
+    return _json(body, status, headers)
+
+
+def _json(body: object, status: int = _OK, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(encode(body), status, {**_HEADERS, **(headers or {})}, "application/json")
+
+
+async def _nothing_there(scope: Scope, _receive: object, _send: object) -> None:
+    raise NotFound(path=scope["path"])
+
+
+def _body_of(request: Request) -> Body:
+    body: Body = request.scope["state"][BODY]
+    return body
+
+
+def _legacy_complaint(form: Form, *, is_form: bool) -> str | None:
+    """Return what the old server said of a request that it did not recognize, None for one that it did."""
+    if not is_form:
+        return None if form.receiver is not None else legacy.NO_CORRECT_DATA
+    if form.receiver is None:
+        return legacy.NO_DATA
+    if not form.receiver.upload.name:
+        return legacy.NO_FILE_CHOSEN
+    return None if form.receiver.upload.name.lower().endswith(legacy.EXTENSIONS) else legacy.WRONG_EXTENSION
+
+
+def _query(request: Request, **kinds: type) -> Params:
+    """Return the address's query as typed parameters; raises `InvalidRequest` for one that is not among `kinds`."""
+    given = dict(request.query_params)
+    unknown = sorted(set(given) - set(kinds))
+    if unknown:
+        known = ", ".join(kinds) or "none"
+        raise InvalidRequest(reason=f"unknown query parameter {unknown[0]!r}; this address takes: {known}")
+    return _typed(given, kinds)
+
+
+def _typed(given: Mapping[str, str], kinds: Mapping[str, type]) -> Params:
+    """Return texts as the kinds of their names; a name that has none stays a text, for the command to judge."""
+    return {name: _parsed(name, text, kinds.get(name, str)) for name, text in given.items()}
+
+
+def _parsed(name: str, text: str, kind: type) -> object:
+    if kind is int:
+        if not _WHOLE_NUMBER.fullmatch(text):
+            raise InvalidRequest(reason=f"{name!r} must be a whole number, not {text[:80]!r}")
+        return int(text)
+    if kind is float:
+        if not _NUMBER.fullmatch(text):
+            raise InvalidRequest(reason=f"{name!r} must be a number, not {text[:80]!r}")
+        return float(text)
+    return text
+
+
+def _track_id(request: Request) -> int:
+    text = request.path_params["id"]
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise TrackNotFound(track=text[:80])
+    return int(text)

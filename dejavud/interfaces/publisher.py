@@ -1,0 +1,81 @@
+"""The event publisher: a ZeroMQ PUB socket, two frames an event: its topic, and the event as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+import zmq
+
+from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
+from dejavud.interfaces.zmq_trio import bind, open_socket
+from dejavud.wire.codec import encode
+
+if TYPE_CHECKING:
+    from dejavud.interfaces.zmq_trio import TrioSocket
+    from dejavud.services.events import Delivery, EventHub, Subscription
+
+_LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
+_MAX_INCOMING_BYTES = 1 << 10
+"""Subscribers send topic prefixes and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherSettings:
+    """Where to publish.
+
+    queue_length : events that wait for one slow subscriber; further ones are lost to it.
+    grace_s : how long the last events may take to leave.
+    """
+
+    endpoint: str
+    queue_length: int = 1000
+    grace_s: float = 1.0
+
+
+async def serve_publisher(
+    hub: EventHub,
+    *,
+    settings: PublisherSettings,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Publish the hub's events until cancelled, and then those that are queued.
+
+    Reports its endpoint when it can be reached.  Raises `AddressInUse` and `InvalidConfig`.
+    """
+
+    def configure(raw: zmq.Socket[bytes]) -> None:
+        raw.setsockopt(zmq.SNDHWM, settings.queue_length)
+        raw.setsockopt(zmq.MAXMSGSIZE, _MAX_INCOMING_BYTES)
+        bind(raw, settings.endpoint, "the event publisher")
+
+    async with open_socket(zmq.PUB, configure) as socket:
+
+        async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
+            with hub.subscribe() as subscription:
+                task_status.started(socket.raw.getsockopt_string(zmq.LAST_ENDPOINT))
+                try:
+                    await run_unless(stop.wait, partial(_publish_all, socket, subscription))
+                except Gone:
+                    for delivery in subscription.queued():
+                        _publish(socket, delivery)
+
+        await serve_until_cancelled(run, grace_s=settings.grace_s, task_status=task_status)
+
+
+async def _publish_all(socket: TrioSocket, subscription: Subscription) -> None:
+    async for delivery in subscription:
+        _publish(socket, delivery)
+
+
+def _publish(socket: TrioSocket, delivery: Delivery) -> None:
+    """Send one event; PUB never waits, it drops for whoever is too slow."""
+    try:
+        frame = encode(delivery.event.view(lost=delivery.lost))
+    except (TypeError, ValueError):  # a bug in whoever made the event must not end all events
+        _LOG.exception("event_not_published", topic=delivery.event.topic, seq=delivery.event.seq)
+        return
+    socket.send_now([delivery.event.topic.encode(), frame])

@@ -1,0 +1,146 @@
+"""TCP listeners that no client can take down: bounded in connections, in the time of a send, and contained one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from dejavud.errors import AddressInUse, InvalidConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
+_BACKLOG = 128
+_LINGER_S = 1.0
+_LINGER_READ_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one client, and all of them together, may hold.
+
+    send_s : a client that takes no byte of an answer for this long is cut off.
+    """
+
+    max_connections: int
+    send_s: float
+
+
+class PacedStream(trio.abc.HalfCloseableStream):
+    """A TCP connection whose sends have a deadline."""
+
+    def __init__(self, stream: trio.SocketStream, send_s: float) -> None:
+        self._stream = stream
+        self._send_s = send_s
+        self.socket = stream.socket
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send `data`; raises `trio.BrokenResourceError` when the client does not take it in time."""
+        with trio.move_on_after(self._send_s) as scope:
+            await self._stream.send_all(data)
+        if scope.cancelled_caught:
+            reason = "the client does not read"
+            raise trio.BrokenResourceError(reason)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until a send may go on."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Return what has come, b"" at the end."""
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        """Say that nothing more will be sent."""
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """Close the connection.  Idempotent."""
+        await self._stream.aclose()
+
+    async def linger(self) -> None:
+        """Say goodbye and read on for a moment.
+
+        Closing on unread bytes resets the connection, and the reset can overtake the answer that explains it.
+        """
+        with (
+            trio.move_on_after(_LINGER_S),
+            contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError),
+        ):
+            await self.send_eof()
+            while await self.receive_some(_LINGER_READ_BYTES):
+                pass
+
+
+async def open_listener(host: str, port: int, what: str) -> trio.SocketListener:
+    """Return a listener on `host` (its first address) and `port`.
+
+    Raises `AddressInUse` when another program has it, `InvalidConfig` when this machine has no such address.
+    """
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        reason = f"{what} cannot listen on {host!r}: {error.strerror}"
+        raise InvalidConfig(origin=f"{host}:{port}", reason=reason) from None
+    family, _, _, _, address = found[0]
+    listening = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        await listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        text = os.strerror(error.errno or 0)
+        if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            raise AddressInUse(what=what, address=f"{host}:{port}", reason=text) from None
+        raise InvalidConfig(origin=f"{host}:{port}", reason=f"{what} cannot listen there: {text}") from None
+    return trio.SocketListener(listening)
+
+
+def url_of(listener: trio.SocketListener, scheme: str) -> str:
+    """Return the URL that reaches `listener`, with its real port."""
+    host, port = listener.socket.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+async def serve_connections(
+    listener: trio.SocketListener,
+    *,
+    handle: Callable[[PacedStream], Awaitable[None]],
+    refuse: Callable[[PacedStream], Awaitable[None]],
+    limits: ConnectionLimits,
+    stop: trio.Event,
+) -> None:
+    """Give each connection to `handle`, to `refuse` when there are too many; after `stop` only finish those there are.
+
+    An exception ends its connection and is logged; it never reaches the others.
+    """
+    n_open = 0
+
+    async def contained(raw: trio.SocketStream) -> None:
+        nonlocal n_open
+        n_open += 1
+        stream = PacedStream(raw, limits.send_s)
+        try:
+            await (handle if n_open <= limits.max_connections else refuse)(stream)
+        except Exception:  # noqa: BLE001 - the border of one connection
+            _LOG.exception("connection_failed", service=str(listener.socket.getsockname()))
+        finally:
+            n_open -= 1
+            await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as handlers, trio.open_nursery() as accepting:
+        accepting.start_soon(partial(trio.serve_listeners, contained, [listener], handler_nursery=handlers))
+        await stop.wait()
+        accepting.cancel_scope.cancel()

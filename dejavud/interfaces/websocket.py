@@ -1,0 +1,214 @@
+"""WebSocket: the old exchange (an audio file in, a name out) for clients that agree on no subprotocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import trio
+from trio_websocket import ConnectionClosed, wrap_server_stream
+
+from dejavud.errors import Busy, DejavudError
+from dejavud.interfaces import legacy
+from dejavud.interfaces.guard import Guard
+from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
+from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
+from dejavud.services.commands import Call
+from dejavud.wire.codec import encode
+from dejavud.wire.codes import codes_of
+from dejavud.wire.endpoints import WEBSOCKET_PORT
+from dejavud.wire.messages import error_body
+
+if TYPE_CHECKING:
+    from trio_websocket import WebSocketConnection, WebSocketRequest
+
+    from dejavud.interfaces.tcp import PacedStream
+    from dejavud.services.commands import CommandTable
+    from dejavud.services.uploads import UploadStore
+
+_LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
+_RECEIVE_BYTES = 1 << 16
+_CLOSE_S = 2.0
+"""Time for a client to answer our goodbye."""
+_REFUSED_MAX = 32
+"""Connections beyond the limit that are told so; those beyond that are closed without a word."""
+_GOING_AWAY = 1001
+_INTERNAL = 1011
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketSettings:
+    """Where to listen, for whom, and what a client may cost.
+
+    token : asked of every handshake (``Authorization: Bearer``); None asks nothing and refuses foreign pages.
+    max_message_bytes : larger messages close the connection with 1009.
+    max_connections : open at a time; further handshakes are answered 503.
+    handshake_s : how long a handshake may take.
+    idle_s : how long a connection may go without a complete message, once its last one was answered.
+    send_s : how long a client may not read its answer.
+    grace_s : how long what is in flight may go on after the end.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = WEBSOCKET_PORT
+    token: str | None = None
+    max_message_bytes: int = 16 << 20
+    max_connections: int = 128
+    handshake_s: float = 10.0
+    idle_s: float = 300.0
+    send_s: float = 15.0
+    grace_s: float = 10.0
+
+
+async def serve_websocket(
+    table: CommandTable,
+    uploads: UploadStore,
+    *,
+    settings: WebSocketSettings,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve WebSocket until cancelled; then finish what is in flight within the grace period.
+
+    Reports its URL when it can be reached.  Raises `AddressInUse`.
+    """
+    listener = await open_listener(settings.host, settings.port, "WebSocket")
+
+    async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
+        server = _Server(table, uploads, settings, stop)
+        task_status.started(url_of(listener, "ws"))
+        await serve_connections(
+            listener,
+            handle=server.connection,
+            refuse=_close_without_a_word,
+            limits=ConnectionLimits(settings.max_connections + _REFUSED_MAX, settings.send_s),
+            stop=stop,
+        )
+
+    await serve_until_cancelled(run, grace_s=settings.grace_s, task_status=task_status)
+
+
+async def _close_without_a_word(_stream: PacedStream) -> None:
+    """Refuse where even a refusal costs too much."""
+
+
+class _Server:
+    """What all connections share."""
+
+    def __init__(
+        self, table: CommandTable, uploads: UploadStore, settings: WebSocketSettings, stop: trio.Event
+    ) -> None:
+        self._table = table
+        self._uploads = uploads
+        self._settings = settings
+        self._stop = stop
+        self._guard = Guard(settings.host, settings.token)
+        self._n_connections = 0
+
+    async def connection(self, stream: PacedStream) -> None:
+        """Shake hands, converse and say goodbye."""
+        async with trio.open_nursery() as nursery:
+            request: WebSocketRequest | None = None
+            with trio.move_on_after(self._settings.handshake_s):
+                request = await wrap_server_stream(
+                    nursery,
+                    stream,
+                    message_queue_size=0,
+                    max_message_size=self._settings.max_message_bytes,
+                    receive_buffer_size=_RECEIVE_BYTES,
+                )
+            if request is not None:
+                self._n_connections += 1
+                try:
+                    await self._converse(request)
+                finally:
+                    self._n_connections -= 1
+                await stream.linger()
+            nursery.cancel_scope.cancel()
+
+    async def _converse(self, request: WebSocketRequest) -> None:
+        try:
+            self._admit(request)
+        except DejavudError as error:
+            body = encode({"error": error_body(error)})
+            headers = [(b"Content-Type", b"application/json")]
+            await request.reject(codes_of(error.code).http, extra_headers=headers, body=body)
+            return
+        connection = await request.accept()  # with no subprotocol, whichever were proposed
+        try:
+            reason = await _OldExchange(self._table, self._uploads, connection).run(self._settings.idle_s, self._stop)
+            await _close(connection, _GOING_AWAY, reason)
+        except ConnectionClosed as closed:
+            _LOG.debug("websocket_closed", reason=str(closed.reason))
+        except Exception:
+            await _close(connection, _INTERNAL, "internal_error")
+            raise
+
+    def _admit(self, request: WebSocketRequest) -> None:
+        # Every browser sends an Origin here, and a page on a name of its own has that name in it: no need of the Host.
+        self._guard.check_sender(request.headers, host_matters=False)
+        self._guard.check_token(request.headers)
+        if self._n_connections > self._settings.max_connections:
+            raise Busy(what=f"{self._settings.max_connections} WebSocket connections")
+
+
+class _OldExchange:
+    """Dejavu's own exchange on one connection: each message gets one text, in order."""
+
+    def __init__(self, table: CommandTable, uploads: UploadStore, connection: WebSocketConnection) -> None:
+        self._table = table
+        self._uploads = uploads
+        self._connection = connection
+        self._ahead: list[bytes | str] = []  # what came while the message before it was in work: one at most
+
+    async def run(self, idle_s: float, stop: trio.Event) -> str:
+        """Answer messages; return the reason to close when nothing came for `idle_s`, or after `stop`.
+
+        Raises `ConnectionClosed` when the client closed; its message in work is then given up.
+        """
+        while True:
+            message: bytes | str | None = None
+            with trio.move_on_after(idle_s):
+                try:
+                    message = await run_unless(stop.wait, self._next_message)
+                except Gone:
+                    return "shutting down"
+            if message is None:
+                return "idle"
+            await self._connection.send_message(await self._answer(message))
+
+    async def _next_message(self) -> bytes | str:
+        return self._ahead.pop() if self._ahead else await self._connection.get_message()
+
+    async def _answer(self, message: bytes | str) -> str:
+        if isinstance(message, str):
+            return legacy.WS_WANTS_BYTES
+        try:
+            found = await run_unless(self._until_closed, partial(self._recognize, message))
+        except Gone:
+            raise ConnectionClosed(self._connection.closed) from None
+        except Exception as error:  # noqa: BLE001 - the border of one message: the old clients know one sentence for all
+            if not isinstance(error, DejavudError):
+                _LOG.exception("websocket_message_failed")
+            return legacy.WS_FAILED
+        return legacy.song_name(found["matches"][0]["track"]) if found["matches"] else legacy.WS_NO_RESULT
+
+    async def _recognize(self, message: bytes) -> dict[str, Any]:
+        async with self._uploads.receiving("websocket") as receiver:
+            await receiver.write(message)
+            receiver.close()
+            return await self._table.call("recognize", {}, Call(audio=receiver.upload))
+
+    async def _until_closed(self) -> None:
+        """Return when the client has closed; keep the message that it may send ahead of our answer."""
+        try:
+            self._ahead.append(await self._connection.get_message())
+        except ConnectionClosed:
+            return
+        await trio.sleep_forever()
+
+
+async def _close(connection: WebSocketConnection, code: int, reason: str) -> None:
+    with trio.move_on_after(_CLOSE_S):
+        await connection.aclose(code, reason)

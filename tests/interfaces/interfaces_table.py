@@ -1,0 +1,234 @@
+"""A small command table with which the transports are tested: real commands, whose audio is words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from dejavud.errors import InvalidRequest, TrackNotFound, UnreadableFile, UnsupportedAudio
+from dejavud.services.commands import Command, CommandTable
+
+if TYPE_CHECKING:
+    from dejavud.services.commands import Call
+
+SHA1 = "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12"
+TRACK = {
+    "id": 7,
+    "title": "Tagged Title",
+    "artist": "Somebody",
+    "album": None,
+    "path": "/music/the song.mp3",
+    "file_sha1": SHA1,
+    "duration_s": 219.0,
+}
+MATCH = {
+    "track": TRACK,
+    "confidence": 0.9999,
+    "score": 57.4,
+    "query_start_s": 0.0,
+    "query_end_s": 5.0,
+    "track_start_s": 63.424,
+    "track_end_s": 68.424,
+    "speed": 1.0,
+    "coverage": 0.93,
+}
+SONG = {
+    "id": 7,
+    "match": "the song",
+    "confidence": 57,
+    "offset": 1982,
+    "offset_seconds": 63.424,
+    "file_sha1": SHA1,
+    "match_time": 0.027,
+}
+MUSIC, NOISE, RUBBISH, CRASH, SLOW = b"RIFF music", b"RIFF noise", b"rubbish", b"RIFF crash", b"RIFF slow"
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognize:
+    """As the real command's."""
+
+    path: str | None = None
+    limit_s: float | None = None
+    source: str | None = None
+    raw_fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """As the real command's."""
+
+    path: str | None = None
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    name: str | None = None
+    limit_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """As the real command's."""
+
+    limit: int = 100
+    after_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """As the real command's."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """As the real command's."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How far to count, telling each number."""
+
+    to: int
+
+
+@dataclass
+class Stage:
+    """What the commands were given and did, and the handles by which a test holds them back.
+
+    release : slow commands go on when it is set.
+    working : slow commands that have begun; abandoned : those that were cancelled.
+    """
+
+    calls: list[tuple[str, Any, Call]] = field(default_factory=list)
+    heard: list[bytes] = field(default_factory=list)
+    release: trio.Event = field(default_factory=trio.Event)
+    working: int = 0
+    abandoned: int = 0
+    _changed: trio.Event = field(default_factory=trio.Event)
+
+    async def until(self, condition: Any) -> None:
+        """Wait until `condition()` holds; it is looked at when a slow command begins or ends."""
+        while not condition():
+            await self._changed.wait()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def hold(self) -> None:
+        """Be slow: until released, or cancelled."""
+        self.working += 1
+        self._change()
+        try:
+            await self.release.wait()
+        except trio.Cancelled:
+            self.abandoned += 1
+            raise
+        finally:
+            self.working -= 1
+            self._change()
+
+    async def recognize(self, params: Recognize, call: Call) -> dict[str, Any]:
+        """Recognize the word that the bytes are."""
+        self.calls.append(("recognize", params, call))
+        if call.audio is None:
+            if params.path is None or not call.may_read_paths:
+                raise InvalidRequest(reason="no audio")
+            raise UnreadableFile(source=params.path, reason="No such file or directory")
+        audio = await trio.Path(call.audio.path).read_bytes()
+        self.heard.append(audio)
+        if audio.startswith(SLOW):
+            await self.hold()
+        if audio.startswith(CRASH):
+            reason = "a bug"
+            raise RuntimeError(reason)
+        if audio.startswith(b"RIFF nan"):
+            return {"matches": [], "score": float("nan")}
+        if not audio.startswith(b"RIFF") and not params.raw_fallback:
+            raise UnsupportedAudio(source=call.audio.name, reason="not audio")
+        matches = [] if audio.startswith(NOISE) else [MATCH]
+        return {
+            "query": {"source": call.audio.name, "duration_s": 5.0, "n_hashes": 812},
+            "matches": matches,
+            "timings": {"total_ms": 27.0},
+        }
+
+    async def fingerprint(self, params: Fingerprint, call: Call) -> dict[str, Any]:
+        """Note the bytes."""
+        self.calls.append(("fingerprint", params, call))
+        assert call.audio is not None
+        audio = await trio.Path(call.audio.path).read_bytes()
+        added = audio not in self.heard
+        self.heard.append(audio)
+        return {"track": {**TRACK, "title": params.title or call.audio.name}, "added": added}
+
+    async def page(self, params: Page, call: Call) -> dict[str, Any]:
+        """Return one page."""
+        self.calls.append(("tracks.list", params, call))
+        return {"tracks": [TRACK] * min(params.limit, 20_000), "next_after_id": None}
+
+    async def get(self, params: One, _call: Call) -> dict[str, Any]:
+        """Return the one track there is."""
+        if params.id != TRACK["id"]:
+            raise TrackNotFound(track=params.id)
+        return {"track": TRACK}
+
+    async def remove(self, params: Many, _call: Call) -> dict[str, Any]:
+        """Return the one track there is."""
+        return {"removed": [TRACK] if TRACK["id"] in params.ids else []}
+
+    async def status(self, _params: Nothing, _call: Call) -> dict[str, Any]:
+        """Be well."""
+        return {"version": "0"}
+
+    async def wait(self, _params: Nothing, _call: Call) -> dict[str, Any]:
+        """Be slow."""
+        await self.hold()
+        return {"waited": True}
+
+    async def count(self, params: Count, call: Call) -> dict[str, Any]:
+        """Tell each number."""
+        for number in range(params.to):
+            await call.progress(done=number)
+        return {"counted": params.to}
+
+    async def tell(self, _params: Nothing, call: Call) -> dict[str, Any]:
+        """Tell of progress without end."""
+        self.working += 1
+        self._change()
+        try:
+            while True:
+                await call.progress(done=1)
+                await trio.sleep(0.01)
+        except trio.Cancelled:
+            self.abandoned += 1
+            raise
+        finally:
+            self.working -= 1
+            self._change()
+
+    def table(self) -> CommandTable:
+        """Return the commands."""
+        rows = {
+            "status": (Nothing, self.status),
+            "recognize": (Recognize, self.recognize),
+            "fingerprint": (Fingerprint, self.fingerprint),
+            "tracks.list": (Page, self.page),
+            "tracks.get": (One, self.get),
+            "tracks.remove": (Many, self.remove),
+            "wait": (Nothing, self.wait),
+            "count": (Count, self.count),
+            "tell": (Nothing, self.tell),
+        }
+        return CommandTable(tuple(Command(name, kind, handler) for name, (kind, handler) in rows.items()))
