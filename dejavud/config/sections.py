@@ -48,6 +48,7 @@ class Websocket:
     """The WebSocket interface."""
 
     listen: tuple[str, ...] = (f"127.0.0.1:{WEBSOCKET_PORT}",)
+    message_bytes: int = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Limits:
     """What one caller can cost."""
 
     upload_bytes: int = 256 << 20
-    upload_s: float = 120.0
+    upload_s: float = 600.0
     uploads: int = 64
     query_s: float = 60.0
     ingest_s: float = 600.0
@@ -220,6 +221,7 @@ RULES: dict[str, Rule] = {
     "recognize.max_matches": _between(1, 100),
     "http.listen": _ADDRESSES,
     "websocket.listen": _ADDRESSES,
+    "websocket.message_bytes": _between(1024, _MAX_BYTES, "bytes"),
     "control.endpoint": _ENDPOINT,
     "events.endpoint": _ENDPOINT,
     "security.token": _TOKEN,

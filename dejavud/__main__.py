@@ -1,0 +1,96 @@
+"""The program ``dejavud``: arguments, configuration, log, and then the daemon.
+
+Imports little until it is plain that a daemon is to be started: ``--help`` is fast, and worker processes, which import
+this module again, are light.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dejavud.config import load, parse_arguments
+from dejavud.errors import AddressInUse, DejavudError, InvalidConfig
+from dejavud.wire.codes import EXIT_FAILED, EXIT_USAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dejavud.config import Config
+
+_EXIT_CRASHED = 1
+_EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``dejavud`` and return its exit status."""
+    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+    try:
+        loaded = load(arguments, os.environ, Path.cwd())
+    except InvalidConfig as error:
+        print(f"dejavud: {error.message}", file=sys.stderr)  # noqa: T201 - there is no log yet
+        return EXIT_USAGE
+    if arguments.print_config:
+        from dejavud.config.printing import as_toml  # noqa: PLC0415 - not needed to start
+
+        sys.stdout.write(as_toml(loaded))
+        return 0
+    if arguments.check_config:
+        print("dejavud: the configuration is right", file=sys.stderr)  # noqa: T201 - for a person
+        return 0
+    return _run(loaded.config)
+
+
+def _run(config: Config) -> int:
+    from dejavud.logs import configure_logs  # noqa: PLC0415 - see the module's first words
+
+    configure_logs(config.log.level, config.log.format)
+    try:
+        import trio  # noqa: PLC0415 - see the module's first words
+
+        from dejavud import daemon  # noqa: PLC0415
+
+        async def run() -> None:
+            await daemon.main(config, notify_socket=os.environ.get("NOTIFY_SOCKET"))
+
+        trio.run(run)
+    except KeyboardInterrupt:  # before the daemon listened to signals
+        return _EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the border of the program: everything ends in the log and a status
+        return _report(error)
+    return 0
+
+
+def _report(error: Exception) -> int:
+    """Log why the daemon ended and return the exit status: a known reason in one line, a bug with its traceback."""
+    import structlog  # noqa: PLC0415 - see the module's first words
+
+    log = structlog.get_logger("dejavud")
+    causes = list(_leaves(error))
+    known = [cause for cause in causes if isinstance(cause, DejavudError)]
+    if len(known) < len(causes):
+        log.critical("daemon_crashed", exc_info=error)
+        return _EXIT_CRASHED
+    for cause in known:
+        log.critical("daemon_cannot_run", code=cause.code, reason=cause.message + _way_out(cause))
+    return EXIT_USAGE if isinstance(known[0], InvalidConfig) else EXIT_FAILED
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
+
+
+def _way_out(error: DejavudError) -> str:
+    if isinstance(error, AddressInUse):
+        return "; stop what is listening there (another dejavud?), or choose another place: --http, --ws, --control, --events"
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

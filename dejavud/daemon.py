@@ -1,0 +1,240 @@
+"""The composition root: the only module that knows which class stands behind each seam, and in what order they live.
+
+Shutdown is nesting.  What is opened later ends earlier: the listeners stop accepting and finish what is in flight, then
+the writer commits what it was brought, then the last events leave, then the index is closed, then the workers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from dejavud import __version__
+from dejavud.audio.microphone import list_devices, open_microphone
+from dejavud.config import parse_address
+from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
+from dejavud.index.open import open_index, without_password
+from dejavud.interfaces.control import ControlSettings, serve_control
+from dejavud.interfaces.http import HttpSettings, serve_http
+from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
+from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
+from dejavud.matching.matcher import MatchRules, match
+from dejavud.services.events import EventHub
+from dejavud.services.handlers import Daemon, Services, command_table
+from dejavud.services.ingest import Ingest, IngestSettings
+from dejavud.services.library import Library
+from dejavud.services.microphones import Microphones
+from dejavud.services.recognizer import Recognizer, RecognizerSettings
+from dejavud.services.uploads import UploadStore
+from dejavud.services.workers import open_workers
+from dejavud.systemd import notify
+from dejavud.wire.endpoints import ipc_path
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from dejavud.config import Config
+    from dejavud.fingerprint.params import Params
+    from dejavud.index.base import Index
+    from dejavud.services.commands import CommandTable
+    from dejavud.services.workers import Workers
+
+log = structlog.get_logger(__name__)
+
+_KILLED_BY = 128
+"""What a shell adds to a signal's number for the exit status of what it ended."""
+
+
+async def main(config: Config, *, notify_socket: str | None) -> None:
+    """Run the daemon until SIGTERM, SIGINT or the command ``shutdown``; then end it in order.
+
+    A second signal ends it at once; nothing that was committed is lost.  Raises, in groups, the `DejavudError` for which
+    it cannot start, and whatever escapes from a service.
+    """
+    started_s = perf_counter()
+    stop = trio.Event()
+    async with _ended_with_block() as watching:
+        await watching.start(_watch_signals, stop)
+        with hold_data_dir(Path(config.data.dir)):
+            _make_runtime_dir(config)
+            async with (
+                open_workers(n_processes=_n_processes(config), max_waiting=config.limits.waiting) as workers,
+                _opened_index(workers, config.data.url, config.engine) as index,
+            ):
+                await _serve(config, index, workers, Lifetime(stop, started_s, notify_socket))
+    log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
+
+
+class Lifetime:
+    """Tells the service manager, the log and the subscribers when the daemon is ready and when it stops.
+
+    endpoints : where each interface can be reached; filled as they start.
+    """
+
+    def __init__(self, stop: trio.Event, started_s: float, notify_socket: str | None) -> None:
+        self.stop = stop
+        self.started_s = started_s
+        self.hub = EventHub()
+        self.endpoints: dict[str, str | list[str]] = {}
+        self._notify = partial(notify, notify_socket)
+
+    def ready(self) -> None:
+        """Say that everything can be reached."""
+        self.hub.publish("daemon.ready", {"version": __version__, "endpoints": dict(self.endpoints)})
+        elapsed_s = round(perf_counter() - self.started_s, 3)
+        log.info("daemon_ready", version=__version__, elapsed_s=elapsed_s, **self.endpoints)
+        self._notify("READY=1")
+
+    def stopping(self) -> None:
+        """Say that nothing new is accepted."""
+        self.hub.publish("daemon.stopping", {"uptime_s": round(perf_counter() - self.started_s, 3)})
+        log.info("daemon_stopping")
+        self._notify("STOPPING=1")
+
+
+async def _serve(config: Config, index: Index, workers: Workers, lifetime: Lifetime) -> None:
+    """Run every service until told to stop."""
+    services = _services(config, index, workers, lifetime)
+    uploads = UploadStore(
+        make_uploads_dir(Path(config.data.dir)), max_bytes=config.limits.upload_bytes, max_open=config.limits.uploads
+    )
+    async with _ended_with_block() as publishing:
+        publisher = partial(serve_publisher, lifetime.hub, settings=PublisherSettings(config.events.endpoint))
+        lifetime.endpoints["events"] = await publishing.start(publisher)
+        async with _ended_with_block() as writing:
+            await writing.start(services.ingest.serve)
+            async with _ended_with_block() as doors:
+                lifetime.endpoints |= await _open_doors(doors, config, command_table(services), uploads)
+                doors.start_soon(services.microphones.unavailable)  # so that the first `status` need not wait for it
+                lifetime.ready()
+                await lifetime.stop.wait()
+                lifetime.stopping()
+
+
+def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime) -> Services:
+    params, hub = config.engine, lifetime.hub
+    microphones = Microphones(workers, params.rate_hz, open_microphone=open_microphone, list_devices=list_devices)
+    recognizer = Recognizer(
+        index,
+        workers,
+        hub,
+        params,
+        match=match,
+        rules=MatchRules(max_matches=config.recognize.max_matches),
+        settings=RecognizerSettings(config.recognize.max_query_s, config.limits.query_s),
+        microphones=microphones,
+    )
+    return Services(
+        library=Library(index, workers, hub),
+        ingest=Ingest(index, workers, hub, params, IngestSettings(timeout_s=config.limits.ingest_s)),
+        recognizer=recognizer,
+        microphones=microphones,
+        workers=workers,
+        params=params,
+        daemon=Daemon(lifetime.started_s, without_password(config.data.url), lifetime.endpoints, lifetime.stop),
+    )
+
+
+async def _open_doors(
+    doors: trio.Nursery, config: Config, table: CommandTable, uploads: UploadStore
+) -> dict[str, str | list[str]]:
+    """Start every interface that takes commands, and return where each can be reached."""
+    token, grace_s = config.security.token or None, config.shutdown.grace_s
+    opened: dict[str, str | list[str]] = {
+        "control": await doors.start(
+            partial(
+                serve_control,
+                table,
+                uploads,
+                settings=ControlSettings(config.control.endpoint, token=token, grace_s=grace_s),
+            )
+        )
+    }
+    frame_s = config.engine.frames_to_seconds(1)
+    opened["http"] = [
+        await doors.start(
+            partial(
+                serve_http,
+                table,
+                uploads,
+                settings=HttpSettings(
+                    address.host,
+                    address.port,
+                    token=token,
+                    grace_s=grace_s,
+                    body_total_s=config.limits.upload_s,
+                    frame_s=frame_s,
+                ),
+            )
+        )
+        for address in map(parse_address, config.http.listen)
+    ]
+    opened["websocket"] = [
+        await doors.start(
+            partial(
+                serve_websocket,
+                table,
+                uploads,
+                settings=WebSocketSettings(
+                    address.host,
+                    address.port,
+                    token=token,
+                    grace_s=grace_s,
+                    max_message_bytes=config.websocket.message_bytes,
+                ),
+            )
+        )
+        for address in map(parse_address, config.websocket.listen)
+    ]
+    return opened
+
+
+@asynccontextmanager
+async def _ended_with_block() -> AsyncIterator[trio.Nursery]:
+    """Give a nursery whose tasks are cancelled, and waited for, when the block ends."""
+    async with trio.open_nursery() as nursery:
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _opened_index(workers: Workers, url: str, params: Params) -> AsyncIterator[Index]:
+    """Give the index.  Opening may replay what a crash left behind and closing may write much: neither stalls the loop."""
+    context = open_index(url, params)
+    index = await workers.write(context.__enter__)
+    try:
+        yield index
+    finally:
+        with trio.CancelScope(shield=True):
+            await workers.write(context.__exit__, None, None, None)
+
+
+async def _watch_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                log.warning("daemon_killed", signal=signal.Signals(number).name)
+                os._exit(_KILLED_BY + number)
+            log.info("signal_received", signal=signal.Signals(number).name)
+            stop.set()
+
+
+def _make_runtime_dir(config: Config) -> None:
+    """Make the folder of the ipc sockets, where they are in it."""
+    runtime_dir = Path(config.data.runtime_dir)
+    sockets = (ipc_path(config.control.endpoint), ipc_path(config.events.endpoint))
+    if any(path is not None and path.parent == runtime_dir for path in sockets):
+        make_private(runtime_dir)
+
+
+def _n_processes(config: Config) -> int:
+    return config.workers.processes or len(os.sched_getaffinity(0))
