@@ -178,15 +178,16 @@ def _prime(source: _Source, name: str) -> tuple[_Source, Iterator[Chunk]]:
 
 
 def _bounded(chunks: Iterator[Chunk], max_duration_s: float, name: str) -> Iterator[Chunk]:
+    """Yield `chunks`, and raise when one more is asked for after `max_duration_s`: a limit may stop before that."""
     duration_s = 0.0
     for chunk in chunks:
+        yield chunk
         duration_s += len(chunk.samples) / chunk.rate_hz
         if duration_s > max_duration_s:
             reason = (
                 f"it is longer than {max_duration_s / 3600:g} hours; split it, or set a limit to what is read of it"
             )
             raise UnsupportedAudio(source=name, reason=reason)
-        yield chunk
 
 
 class _RawPcm:

@@ -39,15 +39,16 @@ def mono(channels: Sequence[NDArray[Any]]) -> Samples:
     Integers are scaled by their type's full range; a float that is no number, or far out of range, becomes silence.
     """
     kind = channels[0].dtype
-    mixed = channels[0].astype(np.float32)
-    for channel in channels[1:]:
-        np.add(mixed, channel, out=mixed, casting="unsafe")
-    if kind.kind == "f":
-        mixed *= np.float32(1 / len(channels))
-        # Silences need no care, so the common case pays one dot product, not a pass with a mask.
-        if not math.isfinite(float(np.dot(mixed, mixed))):
-            mixed[~(np.abs(mixed) < _LOUDEST)] = 0.0
-        return mixed
+    with np.errstate(over="ignore", invalid="ignore"):  # damage in floats, which is silenced below
+        mixed = channels[0].astype(np.float32)
+        for channel in channels[1:]:
+            np.add(mixed, channel, out=mixed, casting="unsafe")
+        if kind.kind == "f":
+            mixed *= np.float32(1 / len(channels))
+            # Sound audio pays one dot product, not a pass with a mask.
+            if not math.isfinite(float(np.dot(mixed, mixed))):
+                mixed[~(np.abs(mixed) < _LOUDEST)] = 0.0
+            return mixed
     if kind.kind == "u":
         mixed -= np.float32(len(channels) * 2 ** (8 * kind.itemsize - 1))
     mixed *= np.float32(1 / (len(channels) * 2 ** (8 * kind.itemsize - 1)))
