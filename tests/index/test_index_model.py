@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dejavud.index.base import Index
     from dejavud.values import Track
 
-MAX_HITS = 400
+MAX_HITS = 250
 SEEDS = st.integers(0, 12)
 IDS = st.lists(st.integers(-1, 30), max_size=5)
 QUERIES = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 50)), max_size=40)
@@ -105,6 +105,13 @@ class IndexMachine(RuleBasedStateMachine):
         mine, theirs = self.index.statistics(), self.oracle.statistics()
         assert (mine.n_tracks, mine.n_postings) == (theirs.n_tracks, theirs.n_postings)
         assert mine.duration_s == theirs.duration_s
+
+    @precondition(lambda self: hasattr(self, "index"))
+    @invariant()
+    def every_posting_is_found(self) -> None:
+        """Asked for every value there is, both give the same postings."""
+        every = Hashes(np.arange(20), np.arange(20))
+        assert rows_of(self.index.lookup(every)) == rows_of(self.oracle.lookup(every))
 
     def teardown(self) -> None:
         """Close and delete the file."""
