@@ -7,21 +7,20 @@ once (`NoDaemon`) instead of waiting for an answer that nobody will send.
 from __future__ import annotations
 
 import os
-import signal
 import struct
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from dejavuctl.failures import Failed, ForeignProtocol, NoAccess, NoDaemon, Usage
+from dejavuctl.interrupts import held_back, let_in
 from dejavud.errors import InvalidRequest
 from dejavud.wire.endpoints import ipc_path
 from dejavud.wire.messages import Reply, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Self
 
     from dejavud.wire.messages import RequestId
@@ -87,6 +86,7 @@ class Connection:
     def close(self) -> None:
         """Close the sockets.  Idempotent."""
         self._socket.disable_monitor()
+        self._monitor.close(linger=0)
         self._socket.close()
         self._context.term()
 
@@ -100,18 +100,18 @@ class Connection:
         """Whether a request is open."""
         return bool(self._pending)
 
-    def send(self, method: str, params: Mapping[str, Any], audio: bytes | None = None) -> RequestId:
-        """Send a request and return its id; its reply comes from `receive`.  Raises `NoDaemon` when there is none any more."""
+    def next_id(self) -> int:
+        """Return an id for `send`: known before, so that a Ctrl-C just after the sending knows what to cancel."""
         self._last_id += 1
-        self._send(self._last_id, method, params, audio)
         return self._last_id
 
-    def _send(self, request_id: RequestId, method: str, params: Mapping[str, Any], audio: bytes | None = None) -> None:
+    def send(self, request_id: RequestId, method: str, params: Mapping[str, Any], audio: bytes | None = None) -> None:
+        """Send a request; its reply comes from `receive`.  Raises `NoDaemon` when there is none any more."""
         frames = [Request(request_id, method, dict(params), self._token).to_bytes()]
         if audio is not None:
             frames.append(audio)
         try:
-            with _uninterrupted():
+            with held_back():
                 self._socket.send_multipart(frames, zmq.NOBLOCK, copy=len(frames[-1]) < zmq.COPY_THRESHOLD)
         except zmq.Again:  # no peer: the connection that there was is gone and does not come back
             self._watch()
@@ -123,12 +123,13 @@ class Connection:
     def receive(self, timeout_s: float, *, also_fd: int | None = None) -> list[Reply]:
         """Return what has come, at least one reply unless `timeout_s` passed or the file descriptor `also_fd` became readable.
 
-        Raises `NoDaemon` when requests are open that nobody will answer.  Ctrl-C interrupts it between two messages.
+        Raises `NoDaemon` when requests are open that nobody will answer.  Ctrl-C interrupts it while it waits.
         """
         if also_fd is not None:
             self._poller.register(also_fd, zmq.POLLIN)
         try:
-            self._poller.poll(int(max(0.0, min(timeout_s, self._patience_s())) * 1000))
+            with let_in():
+                self._poller.poll(int(max(0.0, min(timeout_s, self._patience_s())) * 1000))
         finally:
             if also_fd is not None:
                 self._poller.unregister(also_fd)
@@ -145,17 +146,18 @@ class Connection:
         on_progress: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
         """Return the result of one command; raises `Failed` with the daemon's error.  Ctrl-C cancels it in the daemon."""
-        request_id = self.send(method, params)
-        try:
-            while True:
-                for reply in self.receive(QUIET_S):
-                    if reply.id == request_id and reply.progress is None:
-                        return self.result_of(reply)
-                    if reply.id == request_id and reply.progress is not None and on_progress is not None:
-                        on_progress(reply.progress)
-        except KeyboardInterrupt:
-            self.cancel([request_id])
-            raise
+        with held_back():
+            request_id = self.send(method, params)
+            try:
+                while True:
+                    for reply in self.receive(QUIET_S):
+                        if reply.id == request_id and reply.progress is None:
+                            return self.result_of(reply)
+                        if reply.id == request_id and reply.progress is not None and on_progress is not None:
+                            on_progress(reply.progress)
+            except KeyboardInterrupt:
+                self.cancel([request_id])
+                raise
 
     def result_of(self, reply: Reply) -> dict[str, Any]:
         """Return the result that `reply` holds, or raise its error as `Failed`."""
@@ -182,7 +184,7 @@ class Connection:
         replies: list[Reply] = []
         while True:
             try:
-                with _uninterrupted():
+                with held_back():
                     frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return replies
@@ -253,13 +255,3 @@ def _failed(error: Mapping[str, Any]) -> Failed:
     if code == "unknown_command":
         message += "; daemon and client seem to be of different versions: restart the daemon after an upgrade"
     return Failed(code, message, body.get("details") or {})
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back: it must not come between two frames of one message."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

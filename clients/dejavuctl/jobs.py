@@ -5,10 +5,13 @@ A conversation knows no socket, so `dejavuctl.pipeline` can hold many of them at
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dejavuctl.failures import Failed
+from dejavuctl.interrupts import let_in
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -52,7 +55,7 @@ def recognize_file(file: AudioFile, params: Mapping[str, Any], *, by_path: bool)
             if failure.code != _UNREADABLE:
                 raise
     with _opened(file) as audio:
-        return (yield from with_bytes(audio, file.source, Ask("recognize", params)))
+        return (yield from with_bytes(audio, file.source, Ask("recognize", params), n_bytes=_size(audio)))
 
 
 def fingerprint_file(file: AudioFile, params: Mapping[str, Any], *, by_path: bool) -> Job:
@@ -71,21 +74,22 @@ def fingerprint_file(file: AudioFile, params: Mapping[str, Any], *, by_path: boo
             if sha1 in known:
                 return {"track": known[sha1], "added": False}
             audio.seek(0)
-        return (yield from with_bytes(audio, file.source, Ask("fingerprint", params)))
+        return (yield from with_bytes(audio, file.source, Ask("fingerprint", params), n_bytes=_size(audio)))
 
 
-def with_bytes(audio: Readable, name: str, ask: Ask) -> Job:
+def with_bytes(audio: Readable, name: str, ask: Ask, *, n_bytes: int | None = None) -> Job:
     """Return the result of `ask` about the bytes of `audio`, sent before it, one chunk at a time.
 
-    The next chunk is read when the one before was taken: a file of any size needs one chunk of memory on either side.
+    The next chunk is read when the one before was taken: a file of any size needs one chunk of memory on either side.  With
+    `n_bytes` known before, a daemon that will not take so much says so before anything is sent.
     """
-    opened = yield Ask("upload.open", {"name": name})
-    upload, n_bytes = opened["upload"], int(opened["chunk_bytes"])
+    opened = yield Ask("upload.open", {"name": name, "size_bytes": n_bytes})
+    upload, chunk_bytes = opened["upload"], int(opened["chunk_bytes"])
     try:
-        while chunk := audio.read(n_bytes):
+        while chunk := _read(audio, chunk_bytes):
             yield Ask("upload.append", {"upload": upload}, chunk)
         return (yield Ask(ask.method, {**ask.params, "upload": upload}))
-    except (Failed, Cancelled, OSError):
+    except (Failed, Cancelled, OSError, KeyboardInterrupt):
         yield Ask("upload.discard", {"upload": upload})
         raise
 
@@ -109,8 +113,20 @@ class _opened:  # noqa: N801 - used like open()
             raise self._file.failed(error) from None
 
 
+def _read(audio: Readable, n_bytes: int) -> bytes:
+    with let_in():  # standard input may be a person, or a program that takes its time
+        return audio.read(n_bytes)
+
+
+def _size(audio: BufferedReader) -> int | None:
+    """Return how many bytes a plain file has, None for a pipe."""
+    status = os.fstat(audio.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
 def _sha1(audio: BufferedReader) -> str:
     """Return the hash that identifies content; only that, it protects nothing."""
     import hashlib  # noqa: PLC0415 - only where bytes are sent
 
-    return hashlib.file_digest(audio, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
+    with let_in():
+        return hashlib.file_digest(audio, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()

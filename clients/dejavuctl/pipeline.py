@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dejavuctl.connection import Connection
     from dejavuctl.files import AudioFile, Names
     from dejavuctl.jobs import Ask, Job
-    from dejavud.wire.messages import RequestId
+    from dejavud.wire.messages import Reply, RequestId
 
 LOOKAHEAD = 8
 """Answers, for each conversation in flight, that may wait for an earlier one when they are wanted in order."""
@@ -60,6 +60,8 @@ class Pipeline:
     """Runs a conversation a file, `n_jobs` at a time.
 
     in_order : yield in the order of the files instead of as they finish.
+
+    Run it with Ctrl-C held back (`dejavuctl.interrupts`): it lets it in where it waits, and then nothing is half done.
     """
 
     def __init__(
@@ -138,7 +140,11 @@ class Pipeline:
 
     def _send(self, running: Running) -> None:
         ask = running.ask
-        self._in_flight[self._connection.send(ask.method, ask.params, ask.audio)] = running
+        request_id = self._connection.next_id()
+        self._in_flight[request_id] = (
+            running  # before it is sent: Ctrl-C may come at any moment, and cancels what is here
+        )
+        self._connection.send(request_id, ask.method, ask.params, ask.audio)
 
     def _finished(self) -> Iterator[Done]:
         while self._done:
@@ -161,14 +167,18 @@ class Pipeline:
             if reply.progress is not None:
                 _note_progress(self._in_flight[reply.id], reply.progress)
                 continue
-            running = self._in_flight.pop(reply.id)
-            try:
-                step = partial(running.job.send, self._connection.result_of(reply))
-            except Failed as failure:
-                if failure.code == "busy" and self._pause(running, now):
-                    continue
-                step = partial(running.job.throw, failure)
-            self._advance(running.index, running.file, running.job, step)
+            self._hear(self._in_flight[reply.id], reply, now)
+            del self._in_flight[reply.id]
+
+    def _hear(self, running: Running, reply: Reply, now: float) -> None:
+        """Let a conversation go on with the reply it waited for, or wait longer when the daemon was busy."""
+        try:
+            step = partial(running.job.send, self._connection.result_of(reply))
+        except Failed as failure:
+            if failure.code == "busy" and self._pause(running, now):
+                return
+            step = partial(running.job.throw, failure)
+        self._advance(running.index, running.file, running.job, step)
 
     def _pause(self, running: Running, now: float) -> bool:
         """Keep a request that a busy daemon refused for later; tell whether there is patience left for that."""

@@ -48,6 +48,7 @@ class Subscription:
 
     def __exit__(self, *exc_info: object) -> None:
         self._socket.disable_monitor()
+        self._monitor.close(linger=0)
         self._socket.close()
         self._context.term()
 

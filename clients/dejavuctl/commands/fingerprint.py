@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dejavuctl.arguments import default_jobs, positive_count, positive_number
 from dejavuctl.failures import EXIT_INTERRUPTED, Failed, Usage
 from dejavuctl.files import AUDIO_EXTENSIONS, AudioFile, NameList, extensions, find_audio
+from dejavuctl.interrupts import held_back
 from dejavuctl.jobs import fingerprint_file
 from dejavuctl.output import clock, count, printable
 from dejavuctl.progress import Progress
@@ -120,13 +121,14 @@ def _fingerprint(
     interrupted = False
     progress = Progress(out.remarks, n_files=len(files), n_bytes=n_bytes, enabled=not options.quiet)
     try:
-        with progress:
+        with held_back(), progress:
             for done in pipeline.run(NameList(files)):
                 if done is not None:
                     _take(done, tally, out, progress)
                 progress.show(sum(running.fraction * running.file.n_bytes for running in pipeline.running))
     except (KeyboardInterrupt, BrokenPipeError) as stop:
-        pipeline.cancel()
+        with held_back():
+            pipeline.cancel()
         if isinstance(stop, BrokenPipeError):
             raise
         interrupted = True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dejavuctl.arguments import default_jobs, positive_count, positive_number
 from dejavuctl.failures import EXIT_INTERRUPTED, Failed, Usage
 from dejavuctl.files import AudioFile, NameList, open_names
+from dejavuctl.interrupts import held_back
 from dejavuctl.jobs import Ask, recognize_file, with_bytes
 from dejavuctl.output import clock, count, percent, printable, track_name
 from dejavud.wire.codes import EXIT_FAILED, EXIT_MATCHED, EXIT_NO_MATCH
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dejavuctl.files import Names
-    from dejavuctl.jobs import Job
+    from dejavuctl.interrupts import held_back
+from dejavuctl.jobs import Job
     from dejavuctl.output import Output
     from dejavuctl.session import Session
 
@@ -129,11 +131,13 @@ def _from_files(options: Namespace, session: Session, names: Names, params: Mapp
 
         pipeline = Pipeline(connection, start, n_jobs=options.jobs, in_order=True)
         try:
-            for done in pipeline.run(names):
-                if done is not None:
-                    tally[_report(session.out, done.file, done.result, done.failure)] += 1
+            with held_back():
+                for done in pipeline.run(names):
+                    if done is not None:
+                        tally[_report(session.out, done.file, done.result, done.failure)] += 1
         except (KeyboardInterrupt, BrokenPipeError) as stop:
-            pipeline.cancel()
+            with held_back():
+                pipeline.cancel()
             if isinstance(stop, BrokenPipeError):
                 raise
             session.out.remark(f"interrupted: {_summary(tally)}")
