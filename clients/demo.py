@@ -111,9 +111,10 @@ def ask(dejavuctl: str, samples: Samples) -> dict[str, Any]:
         start_s = time.perf_counter()
         command = [dejavuctl, "--json", "recognize", "file", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the client it was given
-    if done.returncode > 1:
-        sys.exit(f"    dejavuctl could not ask: {done.stderr.strip()}")
-    return {**json.loads(done.stdout), "asked_s": time.perf_counter() - start_s}
+    answer = json.loads(done.stdout)
+    if "error" in answer:
+        sys.exit(f"    dejavuctl could not ask: {answer['error']['message']}")
+    return {**answer, "asked_s": time.perf_counter() - start_s}
 
 
 def tell_match(clip: Clip, answer: dict[str, Any]) -> bool:

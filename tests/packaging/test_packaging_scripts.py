@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -190,15 +192,27 @@ def test_free_music_that_was_fetched_is_not_fetched_again(tmp_path: Path) -> Non
     assert done.stdout.strip().endswith("music/asterisk-moh-opsound-wav"), done.stderr
 
 
-def test_a_daemon_that_cannot_start_is_explained_by_its_last_words(tmp_path: Path) -> None:
-    """Its reason is shown, not only where the log is, and nothing waits for the deadline."""
+def test_a_daemon_that_cannot_start_is_explained_by_its_own_reason(tmp_path: Path) -> None:
+    """A taken port is named, with a way out; nothing waits for the deadline."""
     (tmp_path / "venv" / "bin").mkdir(parents=True)
-    program(tmp_path / "venv" / "bin", "dejavuctl", "exit 3")
-    program(tmp_path / "venv" / "bin", "dejavud", "echo 'HTTP cannot listen on 127.0.0.1:4141'; exit 4")
-    code = f"source '{ROOT}/quickstart'; VENV='{tmp_path}/venv'; start_daemon"
-    done = bash(code, tmp_path, XDG_STATE_HOME=str(tmp_path / "state"))
+    for name in ("dejavud", "dejavuctl"):
+        (tmp_path / "venv" / "bin" / name).symlink_to(Path(sys.executable).with_name(name))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code = f"source '{ROOT}/quickstart'; VENV='{tmp_path}/venv'; start_daemon"
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        done = bash(
+            code,
+            tmp_path,
+            XDG_STATE_HOME=str(tmp_path / "state"),
+            XDG_RUNTIME_DIR=str(tmp_path / "run"),
+            DEJAVUD_CONTROL=f"ipc://{tmp_path}/control.sock",
+            DEJAVUD_DATA_DIR=str(tmp_path / "data"),
+            DEJAVUD_HTTP_LISTEN=taken,
+            DEJAVUD_WEBSOCKET_LISTEN="127.0.0.1:0",
+        )
     assert done.returncode == 1
-    assert "HTTP cannot listen on 127.0.0.1:4141" in done.stderr
+    assert "The daemon could not start: " in done.stderr
+    assert taken in done.stderr
     assert "start it elsewhere" in done.stderr
 
 
