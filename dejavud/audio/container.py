@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 from av.audio.fifo import AudioFifo
+from av.stream import Discard
 
+from dejavud.audio.ogg import Link, find_links
 from dejavud.audio.pcm import MAX_RATE_HZ, MIN_RATE_HZ, Chunk, mono
 from dejavud.audio.source import suffix_of
 from dejavud.errors import UnreadableFile, UnsupportedAudio
@@ -32,12 +34,16 @@ _READ_BYTES = 1 << 17
 _MAX_CHANNELS = 8
 _MAX_READ_ERRORS = 16
 """Failed reads in a row, after which the rest of a damaged file is given up."""
-_MAX_LOST_S = 1.0
-"""A lost packet becomes as much silence as it says it held, but not more than this: its header may be lost as well."""
+_MIN_GAP_S, _MIN_GAP_AFTER_DAMAGE_S, _MAX_GAP_S = 0.1, 0.01, 30.0
+"""Which jumps of the time stamps are audio that was lost: less is rounding, more another clock.  Lost audio becomes
+silence, so that what follows keeps its place."""
 
 _PLAYLIST = re.compile(
     rb"\s*(\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat|\[playlist\]|<asx|<smil|\[InternetShortcut\])", re.IGNORECASE
 )
+_RAW_SUFFIXES = {"al", "ul", "gsm", "g722", "722", "sln", "sw", "g723_1", "g729", "sbc", "aptx", "aptxhd"}
+"""Formats without a mark of their own, which FFmpeg knows by their names alone.  All others it is to know by what they
+are: believing a name, it decodes noise that is called an mp3."""
 _WHAT_WORKS = "send music as wav, mp3, ogg, flac, m4a, opus or any other format that FFmpeg reads"
 
 
@@ -62,7 +68,7 @@ class MissingDecoder(UnsupportedAudio):
 
 
 @contextmanager
-def open_decoder(file: io.FileIO, name: str) -> Iterator[Decoder]:
+def open_decoder(file: io.FileIO, name: str) -> Iterator[Decoder | ChainDecoder]:
     """Open the audio in `file` for the length of the context; `name` is for errors, its extension a hint.
 
     FFmpeg sees an open file and may open nothing more: a file that is a list of other files or addresses (HLS,
@@ -77,8 +83,18 @@ def open_decoder(file: io.FileIO, name: str) -> Iterator[Decoder]:
         The device fails while it is read.
     """
     _refuse_playlist(file, name)
+    links = find_links(file)
+    if links:
+        yield ChainDecoder([Link(file, start, stop) for start, stop in links], name)
+        return
     suffix = suffix_of(name)
-    file.name = f"audio.{suffix}" if suffix else "audio"  # PyAV tells FFmpeg this name: a hint, nothing to open
+    file.name = f"audio.{suffix}" if suffix in _RAW_SUFFIXES else "audio"  # what PyAV tells FFmpeg
+    with _open_stream(file, name) as decoder:
+        yield decoder
+
+
+@contextmanager
+def _open_stream(file: io.RawIOBase, name: str) -> Iterator[Decoder]:
     with _ffmpeg_errors(name):
         container = av.open(
             file,
@@ -91,7 +107,7 @@ def open_decoder(file: io.FileIO, name: str) -> Iterator[Decoder]:
         stream = _choose_stream(container, name)
         for other in container.streams:
             if other is not stream:
-                other.discard = "all"  # type: ignore[assignment]  # the stub forgets that names are taken
+                other.discard = Discard.all
         stream.codec_context.thread_count = 1  # the processes around us are the parallelism
         yield Decoder(container, stream, name)
 
@@ -105,7 +121,9 @@ class Decoder:
         self._stream = stream
         self._name = name
         self._layout: tuple[str, int, int] | None = None
-        self._lost_s = 0.0
+        self._tick_s = float(stream.time_base or 0)
+        self._next_s: float | None = None
+        self._n_damaged_before = 0
         self.info = AudioInfo(
             container=container.format.name,
             codec=stream.codec_context.name,
@@ -129,10 +147,13 @@ class Decoder:
             for frame in self._frames():
                 if not frame.samples:
                     continue
-                if self._layout != (layout := _layout_of(frame)) or self._lost_s:
+                layout, lost_s = _layout_of(frame), self._lost_before(frame)
+                if layout != self._layout or lost_s:
                     yield from self._drain(fifo)
                     fifo = AudioFifo()
-                    yield from self._turn_to(layout)
+                    self._turn_to(layout)
+                    if lost_s:
+                        yield Chunk(np.zeros(round(lost_s * frame.sample_rate), np.float32), frame.sample_rate)
                 frame.pts = None  # the queue insists on gapless times; ours are counted in samples
                 fifo.write(frame)
                 if fifo.samples >= _GATHERED_SAMPLES:
@@ -149,8 +170,6 @@ class Decoder:
                 return
             except av.FFmpegError:
                 self.n_damaged_packets += 1
-                if self._layout is not None and packet.duration and packet.time_base:
-                    self._lost_s += min(float(packet.duration * packet.time_base), _MAX_LOST_S)
 
     def _packets(self) -> Iterator[Packet[AudioStream]]:
         """Yield the stream's packets and then the empty one that flushes the decoder, over errors of the demuxer."""
@@ -168,8 +187,26 @@ class Decoder:
             else:
                 return
 
-    def _turn_to(self, layout: tuple[str, int, int]) -> Iterator[Chunk]:
-        """Check and note what the next frames are like, and yield the silence of what was lost before them."""
+    def _lost_before(self, frame: AudioFrame) -> float:
+        """Return how many seconds of audio are missing between the last frame and this one by their time stamps."""
+        pts, rate_hz = frame.pts, frame.sample_rate
+        if pts is None or not self._tick_s or not rate_hz:
+            self._next_s = None
+            return 0.0
+        start_s = pts * self._tick_s
+        gap_s = 0.0 if self._next_s is None else start_s - self._next_s
+        self._next_s = start_s + frame.samples / rate_hz
+        is_damaged = self.n_damaged_packets > self._n_damaged_before
+        self._n_damaged_before = self.n_damaged_packets
+        if not (_MIN_GAP_AFTER_DAMAGE_S if is_damaged else _MIN_GAP_S) < gap_s < _MAX_GAP_S:
+            return 0.0
+        if not is_damaged:
+            self.n_damaged_packets += 1
+            self._n_damaged_before += 1
+        return gap_s
+
+    def _turn_to(self, layout: tuple[str, int, int]) -> None:
+        """Check and note what the next frames are like."""
         sample_format, n_channels, rate_hz = layout
         if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
             reason = f"it claims a sample rate of {rate_hz} Hz; its header is probably damaged"
@@ -182,9 +219,6 @@ class Decoder:
         if self._layout is None:
             self.info = AudioInfo(self.info.container, self.info.codec, rate_hz, n_channels, self.info.duration_s)
         self._layout = layout
-        if self._lost_s:
-            yield Chunk(np.zeros(round(self._lost_s * rate_hz), np.float32), rate_hz)
-            self._lost_s = 0.0
 
     def _drain(self, fifo: AudioFifo) -> Iterator[Chunk]:
         frame = fifo.read()
@@ -206,6 +240,33 @@ class Decoder:
                 "the file is damaged or not what its header says"
             )
         return f"its {self.info.codec} audio stream is empty: there is not one sample in it"
+
+
+class ChainDecoder:
+    """The links of a chained Ogg file as one recording; iterated once, as a `Decoder`."""
+
+    def __init__(self, links: list[Link], name: str) -> None:
+        self.n_damaged_packets = 0
+        self.info = AudioInfo("ogg", "unknown", 0, 0, None)
+        self._links = links
+        self._name = name
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the audio of all links in order; one that cannot be decoded counts as a damaged packet."""
+        n_chunks = 0
+        for link in self._links:
+            try:
+                with _open_stream(link, self._name) as decoder:
+                    for chunk in decoder.chunks():
+                        self.info = self.info if n_chunks else decoder.info
+                        n_chunks += 1
+                        yield chunk
+                self.n_damaged_packets += decoder.n_damaged_packets
+            except UnsupportedAudio:
+                self.n_damaged_packets += 1
+        if not n_chunks:
+            reason = f"none of the {len(self._links)} streams chained in it can be decoded"
+            raise UnsupportedAudio(source=self._name, reason=reason)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def encode(
     if codec == "vorbis":  # FFmpeg's own encoder of it is an experiment; libsndfile's is the real one
         soundfile.write(path, samples, rate_hz, format="OGG", subtype="VORBIS")
         return path
-    channels = samples.reshape(len(samples), -1).astype(np.float64)
+    channels = (samples if samples.ndim == 2 else samples[:, np.newaxis]).astype(np.float64)
     layout = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}[channels.shape[1]]
     with av.open(str(path), "w", format=container) as out:
         out.metadata.update(metadata or {})
