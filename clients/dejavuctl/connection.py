@@ -100,13 +100,13 @@ class Connection:
         """Whether a request is open."""
         return bool(self._pending)
 
-    def next_id(self) -> int:
-        """Return an id for `send`: known before, so that a Ctrl-C just after the sending knows what to cancel."""
+    def send(self, method: str, params: Mapping[str, Any], audio: bytes | None = None) -> RequestId:
+        """Send a request and return its id; its reply comes from `receive`.  Raises `NoDaemon` when there is none any more."""
         self._last_id += 1
+        self._send(self._last_id, method, params, audio)
         return self._last_id
 
-    def send(self, request_id: RequestId, method: str, params: Mapping[str, Any], audio: bytes | None = None) -> None:
-        """Send a request; its reply comes from `receive`.  Raises `NoDaemon` when there is none any more."""
+    def _send(self, request_id: RequestId, method: str, params: Mapping[str, Any], audio: bytes | None = None) -> None:
         frames = [Request(request_id, method, dict(params), self._token).to_bytes()]
         if audio is not None:
             frames.append(audio)

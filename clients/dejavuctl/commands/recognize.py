@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dejavuctl.files import Names
-    from dejavuctl.interrupts import held_back
-from dejavuctl.jobs import Job
+    from dejavuctl.jobs import Job
     from dejavuctl.output import Output
     from dejavuctl.session import Session
 
