@@ -140,11 +140,7 @@ class Pipeline:
 
     def _send(self, running: Running) -> None:
         ask = running.ask
-        request_id = self._connection.next_id()
-        self._in_flight[request_id] = (
-            running  # before it is sent: Ctrl-C may come at any moment, and cancels what is here
-        )
-        self._connection.send(request_id, ask.method, ask.params, ask.audio)
+        self._in_flight[self._connection.send(ask.method, ask.params, ask.audio)] = running
 
     def _finished(self) -> Iterator[Done]:
         while self._done:
