@@ -163,7 +163,12 @@ class Decoder:
             raise UnsupportedAudio(source=self._name, reason=self._why_nothing())
 
     def _frames(self) -> Iterator[AudioFrame]:
+        was_timed = False
         for packet in self._packets():
+            is_timed = packet.pts is not None
+            # A demuxer that had to search for the next packet (raw FLAC) has lost count, and says nothing else of it.
+            self.n_damaged_packets += was_timed and not is_timed and packet.size > 0
+            was_timed = is_timed
             try:
                 yield from packet.decode()
             except av.error.EOFError:

@@ -71,10 +71,8 @@ def test_a_damaged_stretch_is_skipped_counted_and_keeps_the_time(tmp_path: Path,
     assert reader.n_damaged_packets > 0
     assert abs(len(heard) - len(ORIGINAL)) < 0.3 * RATE_HZ
     assert likeness(heard[: 2 * RATE_HZ], ORIGINAL[: 2 * RATE_HZ]) > 0.9
-    assert (
-        likeness(heard[-2 * RATE_HZ :], ORIGINAL[-2 * RATE_HZ :]) > 0.9
-        or likeness(heard[-2 * RATE_HZ - 1600 :], ORIGINAL[-2 * RATE_HZ :]) > 0.9
-    )
+    end = ORIGINAL[-RATE_HZ:]
+    assert max(likeness(heard[-RATE_HZ - shift :], end) for shift in (0, 500, 1000, 1500)) > 0.9
 
 
 def test_audio_of_nothing_but_damage_is_refused(tmp_path: Path) -> None:
@@ -197,7 +195,8 @@ def test_an_empty_file_is_refused_even_as_raw_samples(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "codec"), [("a.wav", "pcm_s16le"), ("a.flac", "flac"), ("a.ogg", "vorbis")])
 def test_audio_of_no_length_is_refused(tmp_path: Path, name: str, codec: str) -> None:
     """A valid file without a sample is refused as such."""
-    message = refused(encode(tmp_path / name, np.zeros(0), 44100, codec))
+    path = tmp_path / name
+    message = refused(write_wav(path, np.zeros(0)) if codec == "pcm_s16le" else encode(path, np.zeros(0), 44100, codec))
     assert "not one sample" in message or "cannot be decoded" in message or "not audio that can" in message
 
 
