@@ -57,7 +57,7 @@ class Microphones:
         if trio.current_time() > self._looked_at_s + _LOOK_AGAIN_S:
             self._looked_at_s = trio.current_time()
             try:
-                devices = await self._workers.thread(self._list_devices)
+                devices = await self._workers.thread(self._list_devices, abandon=True)
                 self._reason = "" if devices else "no device of this machine can record"
             except MicrophoneUnavailable as error:
                 self._reason = str(error.details["reason"])

@@ -50,7 +50,7 @@ class Workers(Protocol):
 
     Every method waits for its turn, first come first served, and raises `Busy` at once when already too many wait.
     A cancelled wait leaves without a trace.  Once a *thread* runs, cancellation waits for it: its effect is never
-    abandoned half done.  Once a *process* runs, cancellation kills it.
+    abandoned half done (what has none can be).  Once a *process* runs, cancellation kills it.
     """
 
     async def process(
@@ -72,8 +72,11 @@ class Workers(Protocol):
         """Run a database write in a thread; one runs at a time, in the order they were asked for."""
         ...
 
-    async def thread(self, function: Callable[..., T], *args: object) -> T:
-        """Run other blocking work, such as reading a file, in a thread."""
+    async def thread(self, function: Callable[..., T], *args: object, abandon: bool = False) -> T:
+        """Run other blocking work, such as reading a file, in a thread.
+
+        With `abandon`, for what only looks at something and may never return, cancellation does not wait for it.
+        """
         ...
 
     def status(self) -> WorkersStatus:
@@ -125,10 +128,10 @@ class ProcessWorkers:
         self._refuse_when_full(self._db_write, f"{self._max_waiting} database writes waiting")
         return await trio.to_thread.run_sync(function, *args, limiter=self._db_write)
 
-    async def thread(self, function: Callable[..., T], *args: object) -> T:
+    async def thread(self, function: Callable[..., T], *args: object, abandon: bool = False) -> T:
         """See `Workers.thread`."""
         self._refuse_when_full(self._files, f"{self._max_waiting} files waiting to be read")
-        return await trio.to_thread.run_sync(function, *args, limiter=self._files)
+        return await trio.to_thread.run_sync(function, *args, limiter=self._files, abandon_on_cancel=abandon)
 
     def status(self) -> WorkersStatus:
         """See `Workers.status`."""
@@ -231,7 +234,7 @@ class InlineWorkers:
         await trio.lowlevel.checkpoint()
         return function(*args)
 
-    async def thread(self, function: Callable[..., T], *args: object) -> T:
+    async def thread(self, function: Callable[..., T], *args: object, abandon: bool = False) -> T:  # noqa: ARG002
         """See `Workers.thread`."""
         await trio.lowlevel.checkpoint()
         return function(*args)
