@@ -143,14 +143,16 @@ choose_venv() {
     fi
 }
 
-# ensure_venv: make VENV unless it works, with a pip that knows dependency groups.
+# ensure_venv: make VENV unless it and its pip work (an interrupted run may have left half of one).
 ensure_venv() {
-    "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && [ -x "$VENV/bin/pip" ] && return
+    local works='import sys; sys.exit(sys.version_info < (3, 11))'
+    "$VENV/bin/python" -c "$works" 2>/dev/null && "$VENV/bin/python" -m pip --version >/dev/null 2>&1 && return
     ensure_python
     step "Making a virtual environment in $VENV (Python $("$PYTHON" -c 'import platform; print(platform.python_version())'))"
     mkdir -p "$(dirname "$VENV")"
-    "$PYTHON" -m venv --clear "$VENV"
-    pip_install --upgrade 'pip>=25.1' || fail "pip could not renew itself (above is why)."
+    local words
+    words=$("$PYTHON" -m venv --clear "$VENV" 2>&1) || fail "Python could not make it:" "$words"
+    pip_install --upgrade 'pip>=25.1' || fail "pip could not renew itself (above is why)." # the first with --group
 }
 
 # pip_install ARGUMENTS...: pip, quiet when all goes well, and clear when the network is away.
