@@ -145,14 +145,16 @@ choose_venv() {
 
 # ensure_venv: make VENV unless it and its pip work (an interrupted run may have left half of one).
 ensure_venv() {
-    local works='import sys; sys.exit(sys.version_info < (3, 11))'
-    "$VENV/bin/python" -c "$works" 2>/dev/null && "$VENV/bin/python" -m pip --version >/dev/null 2>&1 && return
-    ensure_python
-    step "Making a virtual environment in $VENV (Python $("$PYTHON" -c 'import platform; print(platform.python_version())'))"
-    mkdir -p "$(dirname "$VENV")"
-    local words
-    words=$("$PYTHON" -m venv --clear "$VENV" 2>&1) || fail "Python could not make it:" "$words"
-    pip_install --upgrade 'pip>=25.1' || fail "pip could not renew itself (above is why)." # the first with --group
+    local words works='import sys; sys.exit(sys.version_info < (3, 11))'
+    local groups='import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) < (25, 1))'
+    if ! "$VENV/bin/python" -c "$works" 2>/dev/null || ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+        ensure_python
+        step "Making a virtual environment in $VENV ($("$PYTHON" --version))"
+        mkdir -p "$(dirname "$VENV")"
+        words=$("$PYTHON" -m venv --clear "$VENV" 2>&1) || fail "Python could not make it:" "$words"
+    fi
+    # Dependency groups came with pip 25.1; Debian 12 has an older one.
+    "$VENV/bin/python" -c "$groups" || pip_install --upgrade 'pip>=25.1' || fail "pip could not renew itself (above is why)."
 }
 
 # pip_install ARGUMENTS...: pip, quiet when all goes well, and clear when the network is away.
