@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
 from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 from starlette.datastructures import Headers
 
 from dejavud.errors import Busy
 from dejavud.interfaces.guard import Guard
 from dejavud.interfaces.http_body import Body, BodyLimits
+from dejavud.interfaces.http_connection import run_connection
 from dejavud.interfaces.http_routes import BODY, HEALTH_PATH, Routes, error_response
 from dejavud.interfaces.serving import Gone, serve_until_cancelled
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
@@ -89,7 +88,7 @@ async def serve_http(
         context = WorkerContext(None)
 
         async def handle(stream: PacedStream) -> None:
-            await TCPServer(app, config, context, ConnectionState({}), cast("Any", stream))
+            await run_connection(app, config, context, stream)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_close_idle_connections, stop, context)
@@ -140,9 +139,6 @@ class _Application:
         self._router = Routes(table, uploads, frame_s=settings.frame_s).router()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":  # WebSocket has a port of its own
-            await send({"type": "websocket.close", "code": 1008})
-            return
         started = time.perf_counter()
         body = Body(dict(Headers(scope=scope)), receive, self._limits, self._max_bytes)
         exchange = _Exchange(send, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,33 +61,39 @@ class Body:
         self._declared = headers.get("content-length", "")
         self.receive = receive
         self._limits = limits
-        self._max_bytes = max_bytes
+        self._max_bytes = max_bytes + (_FORM_OVERHEAD_BYTES if self.is_form else 0)
+        self._n_bytes = 0
+        self._deadline = math.inf
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body; raises `TooLarge`, `SlowBody`, or `Gone` when the client left."""
-        max_bytes = self._max_bytes + (_FORM_OVERHEAD_BYTES if self.is_form else 0)
-        if _WHOLE_NUMBER.fullmatch(self._declared) and int(self._declared) > max_bytes:
-            raise TooLarge(what="the request's body", limit_bytes=self._max_bytes)
-        n_bytes = 0
-        deadline = trio.current_time() + self._limits.total_s
+    async def read(self) -> bytes:
+        """Return the next piece, b"" at the end; raises `TooLarge`, `SlowBody`, or `Gone` when the client left."""
+        if _WHOLE_NUMBER.fullmatch(self._declared) and int(self._declared) > self._max_bytes:
+            raise self._too_large()
         while not self.is_read:
-            chunk = await self._next_chunk(deadline)
-            n_bytes += len(chunk)
-            if n_bytes > max_bytes:
-                raise TooLarge(what="the request's body", limit_bytes=self._max_bytes)
+            chunk = await self._receive_chunk()
+            self._n_bytes += len(chunk)
+            if self._n_bytes > self._max_bytes:
+                raise self._too_large()
             if chunk:
-                yield chunk
+                return chunk
+        return b""
 
-    async def _next_chunk(self, deadline: float) -> bytes:
-        with trio.CancelScope(deadline=min(deadline, trio.current_time() + self._limits.idle_s)) as scope:
+    async def _receive_chunk(self) -> bytes:
+        now = trio.current_time()
+        self._deadline = min(self._deadline, now + self._limits.total_s)  # counted from the first piece asked for
+        is_last_chance = self._deadline < now + self._limits.idle_s
+        with trio.move_on_at(min(self._deadline, now + self._limits.idle_s)) as scope:
             message = await self.receive()
         if scope.cancelled_caught:
-            limit_s = self._limits.total_s if scope.deadline == deadline else self._limits.idle_s
+            limit_s = self._limits.total_s if is_last_chance else self._limits.idle_s
             raise SlowBody(what="sending the request's body", limit_s=limit_s)
         if message["type"] == "http.disconnect":
             raise Gone
         self.is_read = not message.get("more_body", False)
         return bytes(message.get("body", b""))
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(what="the request's body", limit_bytes=self._max_bytes)
 
     async def until_gone(self) -> None:
         """Return when the client has closed the connection."""
@@ -111,7 +118,7 @@ class Body:
                 yield await self._read_form(uploads, name, stack)
             else:
                 receiver = await stack.enter_async_context(uploads.receiving(name or "audio"))
-                async for chunk in self.chunks():
+                while chunk := await self.read():
                     await receiver.write(chunk)
                 receiver.close()
                 yield Form(receiver if receiver.n_bytes else None)
@@ -121,7 +128,7 @@ class Body:
         form = Form()
         field_name = ""
         target: Receiver | bytearray | None = None  # where the current part goes; None: nowhere
-        async for chunk in self.chunks():
+        while chunk := await self.read():
             for event in reader.feed(chunk):
                 if isinstance(event, PartBegun):
                     _keep(form, field_name, target)

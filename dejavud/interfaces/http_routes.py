@@ -135,7 +135,7 @@ class Routes:
             if form.receiver is None or form.receiver.n_bytes == 0:
                 raise InvalidRequest(reason='no audio came: send it as the body, or in the form field "file"')
             audio = form.receiver.upload
-        async for _ in body.chunks():  # a body that no command asked for
+        while await body.read():  # what no command asked for
             pass
         return await run_unless(body.until_gone, partial(self._table.call, command, params, Call(audio=audio)))
 

@@ -48,6 +48,7 @@ class PacedStream(trio.abc.HalfCloseableStream):
         with trio.move_on_after(self._send_s) as scope:
             await self._stream.send_all(data)
         if scope.cancelled_caught:
+            await trio.aclose_forcefully(self._stream)  # half an answer: nothing more can be said here
             reason = "the client does not read"
             raise trio.BrokenResourceError(reason)
 

@@ -105,7 +105,7 @@ class TrioSocket:
 
 
 @asynccontextmanager
-async def open_socket(kind: int, configure: Callable[[zmq.Socket[bytes]], None]) -> AsyncIterator[TrioSocket]:
+async def open_socket(kind: int, configure: Callable[[zmq.Socket[bytes]], object]) -> AsyncIterator[TrioSocket]:
     """Give a socket of its own context, set up (and bound or connected) by `configure`, until the block ends."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:

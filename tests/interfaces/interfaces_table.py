@@ -11,6 +11,8 @@ from dejavud.errors import InvalidRequest, TrackNotFound, UnreadableFile, Unsupp
 from dejavud.services.commands import Command, CommandTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dejavud.services.commands import Call
 
 SHA1 = "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12"
@@ -117,7 +119,7 @@ class Stage:
     abandoned: int = 0
     _changed: trio.Event = field(default_factory=trio.Event)
 
-    async def until(self, condition: Any) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition()` holds; it is looked at when a slow command begins or ends."""
         while not condition():
             await self._changed.wait()

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
-import trio
+from interfaces_http import serving
 from interfaces_table import CRASH, MUSIC, NOISE, RUBBISH, SONG
 
-from dejavud.interfaces.http import HttpSettings, serve_http
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from interfaces_table import Stage
 
     from dejavud.services.uploads import UploadStore
 
 NO_DATA = 'No data in request. Send either form-data with key "file" or raw binary data'
-
-
-@asynccontextmanager
-async def serving(stage: Stage, uploads: UploadStore, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-    async with trio.open_nursery() as nursery:
-
-        async def serve(*, task_status: trio.TaskStatus[str]) -> None:
-            await serve_http(stage.table(), uploads, settings=HttpSettings(port=0, **settings), task_status=task_status)
-
-        url = await nursery.start(serve)
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            yield client
-        nursery.cancel_scope.cancel()
 
 
 ROWS: dict[str, tuple[dict[str, Any], int, Any]] = {
@@ -84,14 +65,14 @@ ROWS: dict[str, tuple[dict[str, Any], int, Any]] = {
 async def test_old_upload_answers_as_it_always_did(stage: Stage, uploads: UploadStore, row: str, method: str) -> None:
     """Every request of the old interface gets its status and its JSON, to the letter, by GET as by POST."""
     request, status, message = ROWS[row]
-    async with serving(stage, uploads) as client:
+    async with serving(stage, uploads) as (client, _):
         response = await client.request(method, "/upload", **request)
     assert (response.status_code, response.json()) == (status, {"message": message})
 
 
 async def test_old_upload_falls_back_to_raw_samples_for_raw_bodies_only(stage: Stage, uploads: UploadStore) -> None:
     """Undecodable bytes of a form are refused, while those of a raw body are asked for as raw samples."""
-    async with serving(stage, uploads) as client:
+    async with serving(stage, uploads) as (client, _):
         response = await client.post("/upload", files={"file": ("a.wav", RUBBISH)})
         assert (response.status_code, response.json()) == (415, {"message": "a.wav: not audio"})
         await client.post("/upload", content=RUBBISH)
@@ -103,7 +84,7 @@ async def test_old_upload_reports_every_failure_under_message(
     stage: Stage, uploads: UploadStore, body: bytes, status: int
 ) -> None:
     """What the old server had no words for comes in its own shape: one message."""
-    async with serving(stage, uploads) as client:
+    async with serving(stage, uploads) as (client, _):
         response = await client.post("/upload", content=body)
     assert response.status_code == status
     assert list(response.json()) == ["message"]
