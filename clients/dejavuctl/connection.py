@@ -84,7 +84,9 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close the sockets.  Idempotent."""
+        """Close the sockets, once; what was just sent gets a moment to leave."""
+        if self._lost is not None:
+            self._socket.setsockopt(zmq.LINGER, 0)  # nobody will take what is left
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.close()

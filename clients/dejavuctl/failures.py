@@ -43,6 +43,13 @@ class NotConfirmed(DejavudError):
     template = "{reason}"
 
 
+class NotPublished(DejavudError):
+    """The daemon does not say where it publishes events."""
+
+    code = "not_published"
+    template = "the daemon does not say where it publishes its events; name the endpoint with --events ENDPOINT"
+
+
 class ForeignProtocol(DejavudError):
     """Something answers, in a language that this client does not speak."""
 

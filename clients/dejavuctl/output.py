@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +115,13 @@ def fit(text: str, width: int) -> str:
     return text + " " * (width - display_width(text))
 
 
+def terminal_columns() -> int:
+    """Return the width of the terminal, 80 where there is none."""
+    from shutil import get_terminal_size  # noqa: PLC0415 - most commands draw nothing, and shutil is slow to import
+
+    return get_terminal_size().columns
+
+
 class Table:
     """Rows under a heading whose columns fit the terminal.
 
@@ -127,7 +133,7 @@ class Table:
         self._out = out
         natural = [max(map(display_width, column)) for column in zip(heading, *first_rows, strict=True)]
         self._cuts = out.answers.isatty()
-        self._widths = _shrunk(natural, shutil.get_terminal_size().columns) if self._cuts else natural
+        self._widths = _shrunk(natural, terminal_columns()) if self._cuts else natural
         self._print(heading)
 
     def add(self, row: Sequence[str], record: Mapping[str, Any]) -> None:

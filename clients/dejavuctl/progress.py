@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from dejavuctl.output import clock, count, fit
+from dejavuctl.output import clock, count, fit, terminal_columns
 
 if TYPE_CHECKING:
     from typing import Self, TextIO
@@ -66,7 +65,7 @@ class Progress:
         self._shown_at = now
         text = self._text(now, self._bytes_done + bytes_under_way)
         if self._terminal:
-            width = max(20, shutil.get_terminal_size().columns - 1)
+            width = max(20, terminal_columns() - 1)
             self._stream.write("\r" + fit(text, width))
             self._drawn = True
         else:

@@ -154,11 +154,11 @@ class FakeDaemon:
         """Return what was asked, in order, without the status that precedes a long run."""
         return [asked.request.method for asked in self.asked if asked.request.method != "status"]
 
-    def die(self) -> None:
-        """Close the socket as a killed process would.  For answers only."""
+    def die(self, *, linger_ms: int = 0) -> None:
+        """Close the socket as a killed process would, or, with time to linger, as one that ends in order.  For answers only."""
         assert self._router is not None
         self._dead = True
-        self._router.close(linger=0)
+        self._router.close(linger=linger_ms)
 
     def send(self, peer: bytes, reply: Reply) -> None:
         """Send a reply.  For answers only: they run in the thread that owns the socket."""

@@ -80,3 +80,10 @@ def start_ctl(daemon: FakeDaemon) -> Iterator[Callable[..., subprocess.Popen[str
     for process in started:
         with process:
             process.kill()
+
+
+@pytest.fixture
+def root_on_path(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the project's folder, and let processes import from it as the installed package would."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'clients'}")
+    return ROOT

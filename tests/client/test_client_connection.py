@@ -223,15 +223,17 @@ def test_a_socket_in_somebody_elses_folder_is_not_trusted(tmp_path: Path) -> Non
 
 def test_shutdown_waits_until_the_daemon_is_gone(daemon: FakeDaemon, ctl: Callable[..., Ran]) -> None:
     """The command ends when the daemon has closed its socket; one that stays is exit 4."""
+    is_leaving: list[bool] = []
 
     def stop(asked: Asked) -> None:
         asked.reply({"stopping": True})
-        if len(daemon.asked) == 2:
-            daemon.die()
+        if is_leaving:
+            daemon.die(linger_ms=1000)
 
     daemon.table["shutdown"] = stop
     ran = ctl("shutdown", "--wait", "0.1")
     assert (ran.status, ran.out) == (4, "the daemon is still finishing its work after 0.1 s\n")
+    is_leaving.append(True)
     ran = ctl("shutdown")
     assert (ran.status, ran.out) == (0, "the daemon has stopped\n")
 

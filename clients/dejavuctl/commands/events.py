@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dejavuctl.arguments import positive_count
-from dejavuctl.failures import ForeignProtocol, NoDaemon
+from dejavuctl.failures import ForeignProtocol, NotPublished
 from dejavuctl.output import clock, percent, printable, track_name
 from dejavud.errors import InvalidRequest
 from dejavud.wire.codec import decode
@@ -50,12 +50,10 @@ def run(options: Namespace, session: Session) -> int:
 
 def _ask_endpoint(session: Session) -> str:
     with session.connect() as connection:
-        endpoint = connection.call("status", {}).get("endpoints", {}).get("events")
-    if not isinstance(endpoint, str):
-        raise NoDaemon(
-            endpoint=session.endpoint, reason="the daemon does not say where it publishes; give --events ENDPOINT"
-        )
-    return endpoint
+        addresses = connection.call("status", {}).get("endpoints", {}).get("events")
+    if not isinstance(addresses, list) or not addresses:
+        raise NotPublished
+    return str(addresses[0])
 
 
 def subscribe(endpoint: str, prefixes: list[str]) -> Iterator[dict[str, Any]]:
