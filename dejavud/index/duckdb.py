@@ -148,11 +148,15 @@ class DuckDBIndex:
         """See `Index.constellations`."""
         with self._reading() as cursor:
             rows = cursor.execute(
-                "SELECT track_id, data FROM constellations WHERE track_id IN (SELECT unnest(?::INTEGER[]))",
+                "SELECT track_id, data FROM constellations WHERE track_id IN (SELECT unnest(?::INTEGER[]))"
+                " ORDER BY track_id, part",
                 [possible_ids(track_ids)],
             ).fetchall()
+        parts: dict[int, list[bytes]] = {}
+        for track_id, data in rows:
+            parts.setdefault(track_id, []).append(data)
         try:
-            return {track_id: decode_constellation(data) for track_id, data in rows}
+            return {track_id: decode_constellation(b"".join(data)) for track_id, data in parts.items()}
         except ValueError as error:
             raise IndexDamaged(path=self._where, reason=str(error)) from error
 
@@ -222,15 +226,25 @@ def _insert(cursor: duckdb.DuckDBPyConnection, tracks: Sequence[Track], entries:
         )
         for track in tracks
     ]
-    types = ("INTEGER", *["VARCHAR"] * 5, "DOUBLE", "INTEGER", "INTEGER", "TIMESTAMP")
-    columns = ", ".join(f"unnest(?::{kind}[])" for kind in types)
-    cursor.execute(f"INSERT INTO tracks SELECT {columns}", [list(column) for column in zip(*rows, strict=True)])
-    cursor.execute(
-        "INSERT INTO constellations SELECT unnest(?::INTEGER[]), unnest(?::BLOB[])",
-        [[track.id for track in tracks], [encode_constellation(entry.constellation) for entry in entries]],
-    )
+    _insert_rows(cursor, "tracks", ("INTEGER", *["VARCHAR"] * 5, "DOUBLE", "INTEGER", "INTEGER", "TIMESTAMP"), rows)
+    parts = [
+        (track.id, part, encoded[start : start + schema.PART_BYTES])
+        for track, entry in zip(tracks, entries, strict=True)
+        for encoded in [encode_constellation(entry.constellation)]
+        for part, start in enumerate(range(0, len(encoded), schema.PART_BYTES))
+    ]
+    _insert_rows(cursor, "constellations", ("INTEGER", "INTEGER", "BLOB"), parts)
     cursor.register("fresh", _postings(tracks, entries))
     cursor.execute("INSERT INTO postings SELECT hash, track_id, frame FROM fresh")
+
+
+def _insert_rows(
+    cursor: duckdb.DuckDBPyConnection, table: str, types: Sequence[str], rows: Sequence[tuple[object, ...]]
+) -> None:
+    """Store `rows`, of which there is at least one, in one statement: a list a column."""
+    columns = ", ".join(f"unnest(?::{kind}[])" for kind in types)
+    statement = f"INSERT INTO {table} SELECT {columns}"
+    cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
 
 def _postings(tracks: Sequence[Track], entries: Sequence[NewTrack]) -> dict[str, Array]:

@@ -30,10 +30,18 @@ TABLES = {
         " file_sha1 VARCHAR NOT NULL, duration_s DOUBLE NOT NULL, n_peaks INTEGER NOT NULL, n_hashes INTEGER NOT NULL,"
         " added_at TIMESTAMP NOT NULL"  # UTC
     ),
-    "constellations": "track_id INTEGER NOT NULL, data BLOB NOT NULL",
+    "constellations": "track_id INTEGER NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL USING COMPRESSION uncompressed",
     "postings": "hash UINTEGER NOT NULL, track_id INTEGER NOT NULL, frame INTEGER NOT NULL",
 }
 """Columns by table; those of ``tracks`` are the fields of `dejavud.values.Track`, in their order."""
+
+PART_BYTES = 512
+"""A constellation is stored in rows of this many bytes, the last one shorter.
+
+DuckDB rewrites the last group of 122 880 rows whenever it moves its log into the file.  With a row a constellation, of
+some 10 kB, that would come to a gigabyte, every 16 MB of log (2 s a time at 16 000 tracks already, and growing); with such
+parts it is at most 60 MB (0.3 s) however many tracks there are.
+"""
 
 NEXT_TRACK_ID = "next_track_id"
 """The key in ``meta`` of the id that the next track gets: kept apart from ``tracks``, so that no id is given again."""
