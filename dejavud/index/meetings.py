@@ -49,11 +49,13 @@ class DistinctHashes:
         Where there are more than `max_hits`, values are left out whole, those with most meetings first: a hash that
         meets everything tells least.
         """
-        n_meetings = np.bincount(which, minlength=len(self.values)) * self._counts
-        if n_meetings.sum() > max_hits:
-            kept = within_bound(n_meetings, max_hits)[which]
-            which, track_ids, track_offsets = which[kept], track_ids[kept], track_offsets[kept]
         repeats = self._counts[which]
+        if repeats.sum() > max_hits:
+            n_meetings = np.bincount(which, minlength=len(self.values)) * self._counts
+            kept = within_bound(n_meetings, max_hits)[which]
+            which, track_ids, track_offsets, repeats = (
+                column[kept] for column in (which, track_ids, track_offsets, repeats)
+            )
         if not len(which) or repeats.max() == 1:
             return Hits(self._offsets[self._starts[which]], track_ids, track_offsets)
         n_before = np.cumsum(repeats) - repeats
