@@ -29,6 +29,8 @@ CONNECT_S = 5.0
 """A daemon of this or a near machine takes a connection in milliseconds; one that does not in this time is stopped or far."""
 QUIET_S = 30.0
 """With a request open and nothing heard for this long, the daemon is asked whether it still answers; and given as long again."""
+NEVER_MS = 3_600_000
+"""Before a lost connection is made again: longer than anybody waits.  To forbid it (-1) would also drop what had come before."""
 HEARTBEAT_MS = 2000
 HEARTBEAT_TIMEOUT_MS = 10_000
 LINGER_MS = 500
@@ -61,7 +63,7 @@ class Connection:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
         self._socket.setsockopt(zmq.HANDSHAKE_IVL, int(CONNECT_S * 1000))
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
@@ -112,12 +114,11 @@ class Connection:
         frames = [Request(request_id, method, dict(params), self._token).to_bytes()]
         if audio is not None:
             frames.append(audio)
-        try:
-            with held_back():
-                self._socket.send_multipart(frames, zmq.NOBLOCK, copy=len(frames[-1]) < zmq.COPY_THRESHOLD)
-        except zmq.Again:  # no peer: the connection that there was is gone and does not come back
-            self._watch()
-            raise self._lost or self._gone(reason="the connection to the daemon was lost") from None
+        self._watch()
+        if self._lost is not None:
+            raise self._lost
+        with held_back():
+            self._socket.send_multipart(frames, copy=len(frames[-1]) < zmq.COPY_THRESHOLD)
         if not self._pending:
             self._heard_at = time.monotonic()  # the daemon had nothing to say before this
         self._pending.add(request_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from dejavuctl.connection import CONNECT_S, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, check_socket_file
+from dejavuctl.connection import CONNECT_S, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, NEVER_MS, check_socket_file
 from dejavuctl.failures import NoDaemon, Usage
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Subscription:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
         self._socket.setsockopt(zmq.HANDSHAKE_IVL, int(CONNECT_S * 1000))
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)

@@ -63,7 +63,8 @@ def test_what_is_not_a_plain_file_cannot_be_named_to_the_daemon(tmp_path: Path) 
 
 
 @given(
-    st.lists(st.text(st.characters(exclude_characters="\n\r\0", codec="utf-8"), min_size=1), max_size=8), st.booleans()
+    names=st.lists(st.text(st.characters(exclude_characters="\n\r\0", codec="utf-8"), min_size=1), max_size=8),
+    nul_separated=st.booleans(),
 )
 def test_names_survive_the_stream(names: list[str], *, nul_separated: bool) -> None:
     """Names that are written, one a line or NUL-separated, come out as they went in, and then the end."""
