@@ -52,6 +52,7 @@ class _Connection(TCPServer):
                 self.protocol = protocol
                 await self.idle_task.restart(tasks, self._idle_timeout)
                 await self._read_data()
+                await self.idle_task.stop()  # or a closed connection keeps its place for the rest of its idle time
         finally:
             await self._close()
 
