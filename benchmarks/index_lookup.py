@@ -60,6 +60,7 @@ class Music:
         """Return a track of four minutes."""
         self._n_tracks += 1
         frames = np.sort(self._rng.integers(0, self._n_frames, PEAKS_A_TRACK))
+        bins, quarters = self._rng.integers(20, 480, PEAKS_A_TRACK), self._rng.integers(0, 4, PEAKS_A_TRACK)
         return NewTrack(
             title=f"Track {self._n_tracks}",
             artist="Nobody",
@@ -67,7 +68,7 @@ class Music:
             path=f"/music/{self._n_tracks}.flac",
             file_sha1=f"{self._n_tracks:040x}",
             duration_s=TRACK_S,
-            constellation=Constellation(frames, self._rng.integers(20, 480, PEAKS_A_TRACK), self._n_frames),
+            constellation=Constellation(frames, bins, self._n_frames, quarters),
             hashes=self.hashes(HASHES_A_TRACK, self._n_frames),
         )
 

@@ -45,7 +45,9 @@ def new_track(seed: int, n_hashes: int = 200, *, n_values: int = 1000, **fields:
         "path": f"/music/{seed}.flac",
         "file_sha1": sha1_of(seed),
         "duration_s": 60.0 + seed,
-        "constellation": Constellation(frames, rng.integers(20, 480, len(frames)), 4 * n_hashes + 1),
+        "constellation": Constellation(
+            frames, rng.integers(20, 480, len(frames)), 4 * n_hashes + 1, rng.integers(0, 4, len(frames))
+        ),
         "hashes": Hashes(rng.integers(0, n_values, n_hashes), rng.integers(0, 4 * n_hashes, n_hashes)),
     }
     return NewTrack(**{**given, **fields})

@@ -104,7 +104,7 @@ def test_lookup_of_nothing_and_in_nothing_is_empty(index: Index) -> None:
 
 def test_a_track_without_hashes_or_peaks_is_still_a_track(index: Index) -> None:
     """Silence can be catalogued."""
-    silent = new_track(1, hashes=NO_HASHES, constellation=Constellation(np.empty(0), np.empty(0), 7))
+    silent = new_track(1, hashes=NO_HASHES, constellation=Constellation(np.empty(0), np.empty(0), 7, np.empty(0)))
     (added,) = index.add([silent])
     assert (added.n_peaks, added.n_hashes) == (0, 0)
     assert index.constellations([added.id])[added.id].n_frames == 7
@@ -180,6 +180,7 @@ def test_constellations_come_back_as_they_were_added(index: Index) -> None:
     for track, entry in zip(added, entries, strict=True):
         np.testing.assert_array_equal(found[track.id].frames, entry.constellation.frames)
         np.testing.assert_array_equal(found[track.id].bins, entry.constellation.bins)
+        np.testing.assert_array_equal(found[track.id].quarters, entry.constellation.quarters)
         assert found[track.id].n_frames == entry.constellation.n_frames
 
 

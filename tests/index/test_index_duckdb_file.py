@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -226,3 +227,56 @@ def test_a_missing_permission_is_said(path: Path, params: Params, mode: int, *, 
     assert done.stdout.startswith("index_unavailable"), done
     assert str(path) in done.stdout
     assert "permission denied" in done.stdout.lower()
+
+
+def test_of_processes_that_start_together_one_gets_the_new_index(path: Path, params: Params) -> None:
+    """The file is made once, whole; every process but one is told that it is in use."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from dejavud.errors import DejavudError\n"
+        "from dejavud.fingerprint.params import Params\n"
+        "from dejavud.index.duckdb import open_duckdb\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "try:\n"
+        f"    with open_duckdb(Path({str(path)!r}), Params()):\n"
+        "        print('open', flush=True)\n"
+        "        sys.stdin.read()\n"
+        "except DejavudError as error:\n"
+        "    print(error.code, flush=True)\n"
+    )
+    with ExitStack() as stack:
+        children = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            for _ in range(4)
+        ]
+        pipes = [(child.stdin, child.stdout) for child in children if child.stdin and child.stdout]
+        assert [said.readline() for _, said in pipes] == ["ready\n"] * 4
+        for ask, _ in pipes:
+            ask.write("go\n")
+            ask.flush()
+        answers = sorted(said.readline() for _, said in pipes)
+        for ask, _ in pipes:
+            ask.close()
+    assert answers == ["index_locked\n"] * 3 + ["open\n"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["index.duckdb"]
+    make_index(path, params)
+
+
+@pytest.mark.parametrize("sql", ["SELECT * FROM read_text('{}')", "COPY tracks TO '{}.csv'", "ATTACH '{}.db'"])
+def test_sql_reaches_no_other_file(path: Path, params: Params, sql: str) -> None:
+    """Nothing that gets into a statement can read or write outside the index."""
+    other = path.with_name("other")
+    other.write_text("secret")
+    with (
+        open_duckdb(path, params) as index,
+        pytest.raises(IndexUnavailable, match="disabled by configuration"),
+        index._reading() as cursor,
+    ):
+        cursor.execute(sql.format(other))
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["index.duckdb", "other"]

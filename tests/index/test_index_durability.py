@@ -85,7 +85,7 @@ def test_killed_at_any_point_an_index_has_every_acknowledged_track_whole(tmp_pat
 
 def test_an_add_that_fails_half_way_leaves_nothing(tmp_path: Path, params: Params) -> None:
     """One entry that cannot be stored undoes its whole batch, and the next add works."""
-    broken = new_track(2, constellation=Constellation([5, 4], [1, 1], 10))
+    broken = new_track(2, constellation=Constellation([5, 4], [1, 1], 10, [0, 0]))
     with open_duckdb(tmp_path / "index.duckdb", params) as index:
         with pytest.raises(ValueError, match="ascending"):
             index.add([new_track(1), broken])

@@ -97,6 +97,7 @@ class IndexMachine(RuleBasedStateMachine):
         for track_id, stars in mine.items():
             np.testing.assert_array_equal(stars.frames, theirs[track_id].frames)
             np.testing.assert_array_equal(stars.bins, theirs[track_id].bins)
+            np.testing.assert_array_equal(stars.quarters, theirs[track_id].quarters)
 
     @precondition(lambda self: hasattr(self, "index"))
     @invariant()
