@@ -65,7 +65,7 @@ def main() -> int:
 def clip_from_some_track(folder: Path) -> Clip | None:
     """Return a clip from the middle of the middlemost track that is long enough; None when none is."""
     found = find_audio([str(folder)], AUDIO_EXTENSIONS)
-    paths = [Path(file.source) for file in found if isinstance(file, AudioFile)]
+    paths = sorted(Path(file.source) for file in found if isinstance(file, AudioFile))
     middle_first = sorted(range(len(paths)), key=lambda i: abs(i - len(paths) // 2))
     for i in middle_first:
         try:
