@@ -29,9 +29,8 @@ STATUS = {
     "engine": {"profile": "landmark-1", "params": "3f2a9c01"},
     "workers": {"n_processes": 2, "n_busy": 1, "n_waiting": 0, "n_died": 0},
     "microphone": {"available": False, "reason": "PyAudio is not installed"},
-    "endpoints": {"control": ["ipc:///run/dejavud/control.sock"], "http": ["http://127.0.0.1:4141"]},
+    "endpoints": {"control": "ipc:///run/dejavud/control.sock", "http": ["http://127.0.0.1:4141"]},
     "queries": {"n_matched": 12, "n_unmatched": 3, "n_failed": 0},
-    "n_commands": 1,
 }
 
 

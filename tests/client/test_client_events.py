@@ -39,7 +39,7 @@ class Publisher:
 def publisher(socket_dir: Path, daemon: FakeDaemon) -> Iterator[Publisher]:
     """Give a publisher whose endpoint `daemon` tells in its status."""
     publishing = Publisher(f"ipc://{socket_dir}/e")
-    daemon.table["status"] = lambda _: {**STATUS, "endpoints": {"events": [publishing.endpoint]}}
+    daemon.table["status"] = lambda _: {**STATUS, "endpoints": {"events": publishing.endpoint}}
     yield publishing
     publishing.context.destroy(linger=0)
 

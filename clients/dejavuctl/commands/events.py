@@ -50,10 +50,10 @@ def run(options: Namespace, session: Session) -> int:
 
 def _ask_endpoint(session: Session) -> str:
     with session.connect() as connection:
-        addresses = connection.call("status", {}).get("endpoints", {}).get("events")
-    if not isinstance(addresses, list) or not addresses:
+        endpoint = connection.call("status", {}).get("endpoints", {}).get("events")
+    if not isinstance(endpoint, str):
         raise NotPublished
-    return str(addresses[0])
+    return endpoint
 
 
 def subscribe(endpoint: str, prefixes: list[str]) -> Iterator[dict[str, Any]]:
