@@ -15,7 +15,7 @@ import zmq
 from dejavud.errors import Busy, DejavudError, InternalError, InvalidRequest, RequestCancelled, ShuttingDown
 from dejavud.interfaces.control_uploads import ChunkedUploads, check_chunk
 from dejavud.interfaces.serving import serve_until_cancelled
-from dejavud.interfaces.zmq_trio import bind, open_socket
+from dejavud.interfaces.zmq_trio import open_bound
 from dejavud.services.commands import Call, no_progress
 from dejavud.wire.endpoints import ipc_path
 from dejavud.wire.messages import CHUNK_BYTES, Reply, Request, check_token
@@ -73,9 +73,8 @@ async def serve_control(
         if ipc_path(settings.endpoint) is None:  # the kernel tells when a program of this machine is gone
             raw.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
             raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
-        bind(raw, settings.endpoint, "the control socket")
 
-    async with open_socket(zmq.ROUTER, configure) as socket:
+    async with open_bound(zmq.ROUTER, settings.endpoint, "the control socket", configure) as socket:
 
         async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
             task_status.started(socket.raw.getsockopt_string(zmq.LAST_ENDPOINT))

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import h11
-from hypercorn.events import Closed
+from hypercorn.events import Closed, Event, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
@@ -32,6 +32,8 @@ async def run_connection(app: AppWrapper, config: Config, context: WorkerContext
 
 
 class _Connection(TCPServer):
+    _is_over = False
+
     async def run(self) -> None:
         """Do what hypercorn's own does, with a protocol that cannot turn into another."""
         socket = self.stream.socket
@@ -52,9 +54,15 @@ class _Connection(TCPServer):
                 self.protocol = protocol
                 await self.idle_task.restart(tasks, self._idle_timeout)
                 await self._read_data()
+                self._is_over = True
                 await self.idle_task.stop()  # or a closed connection keeps its place for the rest of its idle time
         finally:
             await self._close()
+
+    async def protocol_send(self, event: Event) -> None:
+        """Do as hypercorn's own, but wait for no next request on a connection that is over."""
+        if not (self._is_over and isinstance(event, Updated)):
+            await super().protocol_send(event)
 
 
 class _Http1(H11Protocol):

@@ -11,7 +11,7 @@ import trio
 import zmq
 
 from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
-from dejavud.interfaces.zmq_trio import bind, open_socket
+from dejavud.interfaces.zmq_trio import open_bound
 from dejavud.wire.codec import encode
 
 if TYPE_CHECKING:
@@ -50,9 +50,8 @@ async def serve_publisher(
     def configure(raw: zmq.Socket[bytes]) -> None:
         raw.setsockopt(zmq.SNDHWM, settings.queue_length)
         raw.setsockopt(zmq.MAXMSGSIZE, _MAX_INCOMING_BYTES)
-        bind(raw, settings.endpoint, "the event publisher")
 
-    async with open_socket(zmq.PUB, configure) as socket:
+    async with open_bound(zmq.PUB, settings.endpoint, "the event publisher", configure) as socket:
 
         async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
             with hub.subscribe() as subscription:

@@ -127,6 +127,25 @@ async def open_socket(kind: int, configure: Callable[[zmq.Socket[bytes]], object
             await trio.to_thread.run_sync(context.term)
 
 
+@asynccontextmanager
+async def open_bound(
+    kind: int, endpoint: str, what: str, configure: Callable[[zmq.Socket[bytes]], object]
+) -> AsyncIterator[TrioSocket]:
+    """Give a socket that is set up by `configure` and then bound as `bind` does; its file is gone after the block."""
+
+    def configure_and_bind(raw: zmq.Socket[bytes]) -> None:
+        configure(raw)
+        bind(raw, endpoint, what)
+
+    async with open_socket(kind, configure_and_bind) as bound:
+        try:
+            yield bound
+        finally:
+            path = ipc_path(endpoint)
+            if path is not None:  # libzmq leaves it; and while we hold the socket, nobody else's can be there
+                path.unlink(missing_ok=True)
+
+
 def bind(raw: zmq.Socket[bytes], endpoint: str, what: str) -> str:
     """Bind to `endpoint` and return the endpoint with its real port; an ipc socket is for this user only.
 
