@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 from socket import AF_UNIX
 from socket import socket as unix_socket
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 import zmq
 
 from dejavud.errors import AddressInUse, InvalidConfig
@@ -101,6 +103,41 @@ async def test_both_directions_of_one_socket_wake_each_other(socket_folder: Path
             for socket in (one, other):
                 nursery.start_soon(receive_all, socket)
                 nursery.start_soon(send_all, socket)
+
+
+@pytest.mark.parametrize("way", ["send", "send_now"])
+async def test_a_send_that_swallows_the_edge_wakes_the_receiver(socket_folder: Path, way: str) -> None:
+    """A message arrives at the very moment of a send, whose call reads the descriptor's edge: it is received all the same."""
+    endpoint = f"ipc://{socket_folder}/pair"
+    received: list[list[bytes]] = []
+
+    async with (
+        open_socket(zmq.PAIR, lambda raw: raw.bind(endpoint)) as one,
+        open_socket(zmq.PAIR, lambda raw: raw.connect(endpoint)) as other,
+    ):
+
+        async def receive() -> None:
+            received.append(await one.receive())
+
+        def send_as_one_arrives() -> None:
+            other.raw.send_multipart([b"message"], zmq.NOBLOCK)
+            readable, _, _ = select.select([one.raw.getsockopt(zmq.FD)], [], [], 5)
+            assert readable
+            one.raw.send_multipart([b"answer"], zmq.NOBLOCK)
+            one.raw.getsockopt(zmq.EVENTS)  # a send reads the edge when its last look is long enough ago: make sure
+
+        await other.send([b"connected"])
+        await one.receive()
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                await trio.testing.wait_all_tasks_blocked()
+                if way == "send":
+                    await one._when_ready(one._senders, send_as_one_arrives)
+                else:
+                    send_as_one_arrives()
+                    assert one.send_now([b"another"])
+    assert received == [[b"message"]]
 
 
 async def test_send_waits_while_the_peer_takes_nothing(socket_folder: Path) -> None:
