@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 _MAX_CHARACTERS = 1000
 _MAX_VALUES = 16
+_NAMES = {
+    "title": ("title", "Title", "TIT2"),
+    "artist": ("artist", "Author", "TPE1"),
+    "albumartist": ("albumartist", "WM/AlbumArtist", "TPE2"),
+    "album": ("album", "WM/AlbumTitle", "TALB"),
+}
+"""mutagen's common name, and those of the formats that it has none for: Windows Media, and ID3 in wav and aiff."""
 
 
 def read_tags(path: Path | str, name: str) -> Tags:
@@ -32,26 +39,26 @@ def read_tags(path: Path | str, name: str) -> Tags:
 
 
 def _read_easy_tags(path: Path | str) -> dict[str, Any]:
-    """Return the tags under the names that mutagen has in common for all formats."""
+    """Return the tags by the names of `_NAMES`."""
     try:
         file = mutagen.File(path, easy=True)
         if file is None or file.tags is None:
             return {}
-        return {name: _get(file.tags, name) for name in ("title", "artist", "albumartist", "album")}
+        return {name: _get(file.tags, names) for name, names in _NAMES.items()}
     except Exception:  # noqa: BLE001  # damage makes mutagen raise anything; a tag is never worth a recording
         return {}
 
 
-def _get(tags: Any, name: str) -> Any:  # noqa: ANN401  # mutagen has no types
-    """Return one tag, None where it is missing or, alone among the others, damaged or unknown to the format."""
-    try:
-        return tags.get(name) or tags.get(_ASF_NAMES.get(name, name))
-    except Exception:  # noqa: BLE001  # as above
-        return None
-
-
-_ASF_NAMES = {"title": "Title", "artist": "Author", "albumartist": "WM/AlbumArtist", "album": "WM/AlbumTitle"}
-"""Windows Media, for which mutagen has no common names."""
+def _get(tags: Any, names: tuple[str, ...]) -> Any:  # noqa: ANN401  # mutagen has no types
+    """Return the first of `names` that has a value, None where all are missing or damaged."""
+    for name in names:
+        try:
+            value = tags.get(name)
+        except Exception:  # noqa: BLE001, S112  # as above; and each format refuses the names of the others in its own way
+            continue
+        if value:
+            return getattr(value, "text", value)
+    return None
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401  # str, or a list of str or of mutagen's own values
