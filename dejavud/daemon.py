@@ -26,15 +26,16 @@ from dejavud.interfaces.control import ControlSettings, serve_control
 from dejavud.interfaces.http import HttpSettings, serve_http
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
-from dejavud.matching.matcher import MatchRules, match
+from dejavud.matching.matcher import Matcher, MatchRules
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.ingest import Ingest, IngestSettings
+from dejavud.services.jobs import DAEMON_SIGNALS
 from dejavud.services.library import Library
 from dejavud.services.microphones import Microphones
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
 from dejavud.services.uploads import UploadStore
-from dejavud.services.workers import open_workers
+from dejavud.services.workers import keep_signals_from_children, open_workers
 from dejavud.systemd import notify
 from dejavud.wire.endpoints import ipc_path
 
@@ -61,6 +62,7 @@ async def main(config: Config, *, notify_socket: str | None) -> None:
     """
     started_s = perf_counter()
     stop = trio.Event()
+    keep_signals_from_children()
     async with _ended_with_block() as watching:
         await watching.start(_watch_signals, stop)
         with hold_data_dir(Path(config.data.dir)):
@@ -127,8 +129,7 @@ def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime
         workers,
         hub,
         params,
-        match=match,
-        rules=MatchRules(max_matches=config.recognize.max_matches),
+        match=Matcher(params, _match_rules(config)).match,
         settings=RecognizerSettings(config.recognize.max_query_s, config.limits.query_s),
         microphones=microphones,
     )
@@ -218,7 +219,7 @@ async def _opened_index(workers: Workers, url: str, params: Params) -> AsyncIter
 
 
 async def _watch_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(*DAEMON_SIGNALS) as signals:
         task_status.started()
         async for number in signals:
             if stop.is_set():
@@ -234,6 +235,11 @@ def _make_runtime_dir(config: Config) -> None:
     sockets = (ipc_path(config.control.endpoint), ipc_path(config.events.endpoint))
     if any(path is not None and path.parent == runtime_dir for path in sockets):
         make_private(runtime_dir)
+
+
+def _match_rules(config: Config) -> MatchRules:
+    asked = config.recognize
+    return MatchRules(asked.min_confidence, asked.max_matches, asked.n_candidates, asked.n_refined)
 
 
 def _n_processes(config: Config) -> int:

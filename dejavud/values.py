@@ -45,14 +45,17 @@ class Constellation:
     frames : int32 [n], ascending, frames.
     bins : int16 [n], STFT bins.
     n_frames : number of STFT frames of the recording, peaks or not.
+    quarters : uint8 [n], 0 to 3: which quarter of the peaks around it the peak belongs to, the most prominent being 0.
+        What noise leaves of a recording is its prominent peaks, so verification expects more of them.
     """
 
     frames: Array
     bins: Array
     n_frames: int
+    quarters: Array
 
     def __post_init__(self) -> None:
-        _freeze(self, {"frames": np.int32, "bins": np.int16})
+        _freeze(self, {"frames": np.int32, "bins": np.int16, "quarters": np.uint8})
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -83,16 +86,39 @@ class Hashes:
         return cls(np.concatenate([p.values for p in parts]), np.concatenate([p.offsets for p in parts]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """How near each cell of a query's spectrogram is to being a peak: what a track's constellation is held against.
+
+    depths : uint8 [n_shifts, n_frames, n_bins], quarters of a dB that the cell lies below the local maximum around it, one
+        map a sub-frame shift; 0 is a local maximum, 255 is 63.75 dB and more, or silence.
+    bin_min : the STFT bin of the first column.
+    """
+
+    depths: Array
+    bin_min: int
+
+    @property
+    def n_shifts(self) -> int:
+        """Return how many sub-frame shifts there are."""
+        return int(self.depths.shape[0])
+
+    @property
+    def n_frames(self) -> int:
+        """Return how many frames of the query every shift has."""
+        return int(self.depths.shape[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class QueryFingerprint:
     """What is asked of the index for one query.
 
     hashes : of all sub-frame shifts together; offsets in frames of the query.
-    constellations : one a sub-frame shift, the unshifted first.
+    evidence : what candidates are verified against.
     """
 
     hashes: Hashes
-    constellations: tuple[Constellation, ...]
+    evidence: Evidence
     duration_s: float
 
 

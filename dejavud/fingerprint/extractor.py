@@ -12,9 +12,9 @@ import numpy as np
 
 from dejavud.fingerprint.framing import Framer
 from dejavud.fingerprint.landmarks import pair
-from dejavud.fingerprint.peaks import Candidates, PeakPicker, PeakSelector
+from dejavud.fingerprint.peaks import Candidates, PeakPicker, PeakSelector, Winners
 from dejavud.fingerprint.spectrogram import Spectrogram
-from dejavud.values import Constellation, Hashes, QueryFingerprint
+from dejavud.values import Constellation, Evidence, Hashes, QueryFingerprint
 
 if TYPE_CHECKING:
     from dejavud.fingerprint.params import Params
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class Extractor:
     """The constellation of a recording that arrives in blocks: the same one, to the bit, for every way of cutting it into blocks."""
 
-    def __init__(self, params: Params, peaks_per_s: float) -> None:
+    def __init__(self, params: Params, peaks_per_s: float, *, keep_depths: bool = False) -> None:
         self._framer = Framer(params)
         self._spectrogram = Spectrogram(params)
-        self._picker = PeakPicker(params)
+        self._picker = PeakPicker(params, keep_depths=keep_depths)
         self._selector = PeakSelector(params, peaks_per_s)
-        self._won: list[Candidates] = []
+        self._won: list[Winners] = []
 
     def feed(self, block: Array) -> None:
         """Take the next samples: float32 [n], mono at the engine's rate, in [-1, 1]."""
@@ -41,10 +41,14 @@ class Extractor:
         for frames in self._framer.finish():
             self._take(frames)
         rest = self._picker.finish()
-        self._won.append(self._selector.feed(rest, self._picker.n_done))
-        self._won.append(self._selector.finish())
-        peaks = Candidates.concatenate(self._won)
-        return Constellation(peaks.frames, peaks.bins, self._picker.n_done)
+        self._won += [self._selector.feed(rest, self._picker.n_done), self._selector.finish()]
+        peaks = Candidates.concatenate([won.peaks for won in self._won])
+        quarters = np.concatenate([won.quarters for won in self._won])
+        return Constellation(peaks.frames, peaks.bins, self._picker.n_done, quarters)
+
+    def depths(self) -> Array:
+        """Return uint8 [n_frames, n_bins], after `finish`: one shift of `values.Evidence`."""
+        return np.concatenate(self._picker.depths) if self._picker.depths else np.empty((0, 0), np.uint8)
 
     def _take(self, frames: Array) -> None:
         candidates = self._picker.feed(self._spectrogram.levels(frames))
@@ -66,12 +70,17 @@ def track_hashes(constellation: Constellation, params: Params) -> Hashes:
 def fingerprint_query(samples: Array, params: Params) -> QueryFingerprint:
     """Return what to ask the index about `samples`: float32 [n], mono at the engine's rate, in [-1, 1].
 
-    Too little audio for a frame gives no hashes, which match nothing.
+    Too little audio for a frame gives no hashes, which match nothing.  A long query says enough without sub-frame shifts: past
+    `query_shifts_until_s` only the unshifted one is made, so that cost grows no faster than the query.
     """
-    constellations = []
-    for shift in range(params.query_shifts):
-        extractor = Extractor(params, params.query_peaks_per_s)
-        extractor.feed(np.asarray(samples[shift * params.hop_samples // params.query_shifts :], np.float32))
-        constellations.append(extractor.finish())
-    hashes = Hashes.concatenate([pair(c, params, params.query_fan_out) for c in constellations])
-    return QueryFingerprint(hashes, tuple(constellations), params.samples_to_seconds(len(samples)))
+    duration_s = params.samples_to_seconds(len(samples))
+    n_shifts = params.query_shifts if duration_s <= params.query_shifts_until_s else 1
+    hashes, depths = [], []
+    for shift in range(n_shifts):
+        extractor = Extractor(params, params.query_peaks_per_s, keep_depths=True)
+        extractor.feed(np.asarray(samples[shift * params.hop_samples // n_shifts :], np.float32))
+        hashes.append(pair(extractor.finish(), params, params.query_fan_out))
+        depths.append(extractor.depths())
+    n_frames = min(len(rows) for rows in depths)
+    evidence = Evidence(np.stack([rows[:n_frames] for rows in depths]), params.bin_min)
+    return QueryFingerprint(Hashes.concatenate(hashes), evidence, duration_s)

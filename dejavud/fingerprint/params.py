@@ -21,7 +21,8 @@ class Params:
     peak_radius_bins, peak_radius_frames : a peak is the maximum of this many bins and frames to either side.
     density_window_frames : peaks compete for their place among those this far to either side.
     track_peaks_per_s, track_fan_out : how densely a track is stored.
-    query_peaks_per_s, query_fan_out, query_shifts : how densely a query is asked; shifts are parts of a hop.
+    query_peaks_per_s, query_fan_out, query_shifts : how densely a query is asked; shifts are parts of a hop, made for
+        queries of up to query_shifts_until_s.
     dt_min_frames, dt_max_frames, df_max_bins : the target zone.
     """
 
@@ -29,7 +30,7 @@ class Params:
     rate_hz: int = 8000
     n_fft: int = 1024
     hop_samples: int = 256
-    bin_min: int = 20
+    bin_min: int = 8
     bin_max: int = 480
     peak_radius_bins: int = 6
     peak_radius_frames: int = 4
@@ -39,6 +40,7 @@ class Params:
     query_peaks_per_s: float = 70.0
     query_fan_out: int = 12
     query_shifts: int = 4
+    query_shifts_until_s: float = 20.0
     dt_min_frames: int = 2
     dt_max_frames: int = 63
     df_max_bins: int = 127

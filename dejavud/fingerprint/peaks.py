@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BAND_BINS = 32
 """Width of the bands in which the neighbourhood's level is averaged: 250 Hz, several partials of most music."""
 
+N_QUARTERS = 4
+
 SILENCE_DB = np.float32(-110.0)
 """Peaks below this are not heard, they are rounding: the quantization noise of 16-bit samples (-101 dB in all)
 reaches about -116 dB in its highest bins, and music that a 16-bit file holds stands above it."""
@@ -49,10 +51,15 @@ class Candidates:
 
 
 class PeakPicker:
-    """Finds the local maxima of a spectrogram that arrives in segments."""
+    """Finds the local maxima of a spectrogram that arrives in segments.
 
-    def __init__(self, params: Params) -> None:
+    With `keep_depths`, `depths` collects how far each cell lies below the local maximum around it, as `values.Evidence` has it.
+    """
+
+    def __init__(self, params: Params, *, keep_depths: bool = False) -> None:
         self._params = params
+        self._keep_depths = keep_depths
+        self.depths: list[Array] = []
         self._radius_frames = params.peak_radius_frames
         self._context = max(params.density_window_frames, params.peak_radius_frames)
         low, high = params.bin_min - params.peak_radius_bins, params.bin_max + params.peak_radius_bins
@@ -85,12 +92,14 @@ class PeakPicker:
         top = _running_max(_running_max(near, self._params.peak_radius_bins, axis=1), self._radius_frames, axis=0)
         skipped = first - max(0, first - self._radius_frames)
         top = top[skipped : skipped + last - first]
-        centre = rows[first:last]
         low = self._params.bin_min - self._columns.start
         high = self._params.bin_max - self._columns.start
-        frames, columns = np.nonzero((centre == top)[:, low:high])
-        columns += low
+        centre, top = rows[first:last, low:high], top[:, low:high]
+        if self._keep_depths:
+            self.depths.append(_quarter_db(top - centre, centre))
+        frames, columns = np.nonzero(centre == top)
         levels = centre[frames, columns]
+        columns += low
         prominences = levels - self._neighbourhood(rows, first, last, frames, columns)
         heard = levels > SILENCE_DB
         found = Candidates(
@@ -118,6 +127,14 @@ class PeakPicker:
         return means[frames, lower] * (1 - weight) + means[frames, lower + 1] * weight
 
 
+@dataclass(frozen=True, slots=True)
+class Winners:
+    """Candidates that became peaks.  quarters : uint8 [n], as `values.Constellation` has them."""
+
+    peaks: Candidates
+    quarters: Array
+
+
 class PeakSelector:
     """Lets candidates compete: one stays when fewer than its share in the frames around it are more prominent.
 
@@ -130,23 +147,31 @@ class PeakSelector:
         self._waiting: list[Candidates] = []
         self._done = 0
 
-    def feed(self, candidates: Candidates, n_frames: int) -> Candidates:
+    def feed(self, candidates: Candidates, n_frames: int) -> Winners:
         """Return those that won, now that all candidates of the first `n_frames` frames are known."""
         self._waiting.append(candidates)
         return self._select(n_frames - self._window)
 
-    def finish(self) -> Candidates:
+    def finish(self) -> Winners:
         """Return those that won among the ones still waiting."""
         return self._select(np.iinfo(np.int32).max)
 
-    def _select(self, end: int) -> Candidates:
+    def _select(self, end: int) -> Winners:
         known = Candidates.concatenate(self._waiting)
         first, last = np.searchsorted(known.frames, (self._done, end))
-        rank = _ranks_within(known.frames, known.prominences, self._window)
-        won = known[first:last][rank[first:last] < self._n_places]
+        rank = _ranks_within(known.frames, known.prominences, self._window)[first:last]
+        won = rank < self._n_places
         self._done = max(self._done, end)
         self._waiting = [known[int(np.searchsorted(known.frames, self._done - self._window)) :]]
-        return won
+        return Winners(known[first:last][won], (rank[won] * N_QUARTERS // self._n_places).astype(np.uint8))
+
+
+def _quarter_db(depths: Array, levels: Array) -> Array:
+    """Return uint8 quarters of a dB, rounded up so that only a maximum is 0; silence counts as the greatest depth."""
+    quarters = np.ceil(depths * 4)
+    np.minimum(quarters, 255, out=quarters)
+    quarters[levels <= SILENCE_DB] = 255
+    return quarters.astype(np.uint8)
 
 
 def _ranks_within(frames: Array, prominences: Array, window: int) -> Array:
@@ -166,7 +191,7 @@ def _band_weights(n_columns: int) -> Array:
     """Return float32 [n_columns, n_bands]: the matrix that averages columns over bands of BAND_BINS."""
     band = np.arange(n_columns) // BAND_BINS
     weights = (band[:, None] == np.arange(band[-1] + 1)).astype(np.float32)
-    return weights / weights.sum(axis=0)  # type: ignore[no-any-return]
+    return weights / weights.sum(axis=0)
 
 
 def _running_max(levels: Array, radius: int, axis: int) -> Array:

@@ -42,4 +42,4 @@ class Spectrogram:
         power += POWER_FLOOR
         np.log(power, out=power)
         power *= DB_PER_NEPER
-        return power  # type: ignore[no-any-return]
+        return power

@@ -12,6 +12,7 @@ import trio
 
 from dejavud.errors import Timeout
 from dejavud.services import jobs
+from dejavud.services.constellations import ConstellationCache
 from dejavud.services.views import recognition_view
 from dejavud.values import Match, Recognition, Timings
 
@@ -21,16 +22,14 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import Params
     from dejavud.index.base import Index
-    from dejavud.matching.matcher import MatchRules
     from dejavud.services.commands import Progress
     from dejavud.services.events import EventHub
     from dejavud.services.microphones import Microphones
     from dejavud.services.workers import Workers
     from dejavud.values import Alignment, Constellation, Hits, QueryFingerprint, Track
 
-    Matcher = Callable[
-        [QueryFingerprint, Hits, Callable[[Sequence[int]], Mapping[int, Constellation]], Params, MatchRules],
-        tuple[Alignment, ...],
+    Matching = Callable[
+        [QueryFingerprint, Hits, Callable[[Sequence[int]], Mapping[int, Constellation]], float], tuple[Alignment, ...]
     ]
 
 
@@ -65,8 +64,7 @@ class Recognizer:
         hub: EventHub,
         params: Params,
         *,
-        match: Matcher,
-        rules: MatchRules,
+        match: Matching,
         settings: RecognizerSettings,
         microphones: Microphones,
     ) -> None:
@@ -75,7 +73,7 @@ class Recognizer:
         self._hub = hub
         self._params = params
         self._match = match
-        self._rules = rules
+        self._constellations = ConstellationCache(index)
         self._settings = settings
         self._microphones = microphones
         self.counts = QueryCounts()
@@ -114,9 +112,7 @@ class Recognizer:
         left_s = max(0.001, deadline.deadline - trio.current_time())
         hits = await self._workers.read(partial(self._index.lookup, fingerprint.hashes, timeout_s=left_s))
         found = perf_counter()
-        alignments = await self._workers.read(
-            self._match, fingerprint, hits, self._index.constellations, self._params, self._rules
-        )
+        alignments = await self._workers.read(self._align, fingerprint, hits)
         matches = await self._matches(alignments, fingerprint.duration_s)
         ended = perf_counter()
         recognition = Recognition(
@@ -136,6 +132,11 @@ class Recognizer:
         )
         self._tell(recognition)
         return recognition
+
+    def _align(self, fingerprint: QueryFingerprint, hits: Hits) -> tuple[Alignment, ...]:
+        """Match in the worker thread that runs this."""
+        n_index_frames = self._index.statistics().duration_s * self._params.frames_per_s
+        return self._match(fingerprint, hits, self._constellations.read, n_index_frames)
 
     async def _matches(self, alignments: Sequence[Alignment], query_s: float) -> tuple[Match, ...]:
         """Return the alignments with their tracks; one whose track was removed meanwhile is left out."""

@@ -1,0 +1,77 @@
+"""Hits to the answer: vote, verify, decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dejavud.matching.confidence import confidence
+from dejavud.matching.coverage import coverage
+from dejavud.matching.verification import Verifier
+from dejavud.matching.voting import vote
+from dejavud.values import Alignment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.values import Array, Constellation, Hits, QueryFingerprint
+
+    ConstellationReader = Callable[[Sequence[int]], Mapping[int, Constellation]]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRules:
+    """What counts as recognized.
+
+    min_confidence : answers below it are "no match".
+    max_matches : at most so many tracks are named.
+    n_candidates : alignments that are verified, of all that got votes.
+    n_refined : of those, alignments that are placed to a fraction of a frame.
+    """
+
+    min_confidence: float = 0.9
+    max_matches: int = 1
+    n_candidates: int = 400
+    n_refined: int = 40
+
+
+class Matcher:
+    """Turns hits into answers by one set of rules."""
+
+    def __init__(self, params: Params, rules: MatchRules) -> None:
+        self._params = params
+        self._rules = rules
+
+    def match(
+        self, query: QueryFingerprint, hits: Hits, read_constellations: ConstellationReader, n_index_frames: float
+    ) -> tuple[Alignment, ...]:
+        """Return the tracks that sound in the query, the surest first; empty when none is sure enough.
+
+        `read_constellations` is called at most once, with the tracks of the candidates; tracks that it leaves out are not answered.
+        `n_index_frames` is how many frames of music the index holds: among more music, chance has more tries.
+        """
+        if not len(hits) or query.evidence.n_frames == 0:
+            return ()
+        candidates = vote(hits, self._rules.n_candidates)
+        constellations = read_constellations(np.unique(candidates.track_ids).tolist())
+        verifier = Verifier(query.evidence)
+        verified = verifier.verify(candidates, constellations, self._rules.n_refined)
+        answers: list[Alignment] = []
+        for best in _first_of_each_track(verified.track_ids)[: self._rules.max_matches]:
+            track_id, delta = int(verified.track_ids[best]), float(verified.deltas[best])
+            rivals = verified.log_ratios[verified.track_ids != track_id]
+            sure = confidence(float(verified.log_ratios[best]), rivals, n_index_frames)
+            if sure < self._rules.min_confidence:
+                break
+            frames, agree = verifier.explained(constellations[track_id], delta)
+            covered = coverage(frames, agree, verifier.n_frames, self._params)
+            answers.append(Alignment(track_id, delta, float(verified.log_ratios[best]), sure, covered))
+        return tuple(answers)
+
+
+def _first_of_each_track(track_ids: Array) -> list[int]:
+    """Return the places where a track is first seen, in order."""
+    return sorted(np.unique(track_ids, return_index=True)[1].tolist())

@@ -1,0 +1,52 @@
+"""Hits to candidates: a histogram of (track, delta), the classic of the field (Wang 2003), without a loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dejavud.values import Array, Hits
+
+DELTA_BITS = 32
+_DELTA_ZERO = 1 << (DELTA_BITS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Alignments worth a closer look, most votes first.
+
+    track_ids : int64 [n].
+    deltas : int64 [n], track frame minus query frame.
+    votes : float64 [n], hits at the delta and its two neighbours.
+    """
+
+    track_ids: Array
+    deltas: Array
+    votes: Array
+
+    def __len__(self) -> int:
+        return len(self.track_ids)
+
+
+def vote(hits: Hits, n_candidates: int) -> Candidates:
+    """Return the `n_candidates` (track, delta) pairs that the most hits agree on; fewer when there are fewer.
+
+    A true alignment lies between two frames as often as not, so its votes fall on neighbouring deltas: each pair counts its
+    neighbours' votes too, and a pair that is not the greater of two neighbours is still a candidate of its own.
+    """
+    deltas = hits.track_offsets.astype(np.int64) - hits.query_offsets
+    keys, counts = np.unique(
+        (hits.track_ids.astype(np.int64) << DELTA_BITS) | (deltas + _DELTA_ZERO), return_counts=True
+    )
+    votes = counts.astype(np.float64)
+    adjacent = np.flatnonzero(np.diff(keys) == 1)
+    votes[adjacent] += counts[adjacent + 1]
+    votes[adjacent + 1] += counts[adjacent]
+    best = np.arange(len(keys))
+    if len(keys) > n_candidates:
+        best = np.argpartition(-votes, n_candidates - 1)[:n_candidates]
+    best = best[np.lexsort((keys[best], -votes[best]))]
+    return Candidates(keys[best] >> DELTA_BITS, (keys[best] & (2 * _DELTA_ZERO - 1)) - _DELTA_ZERO, votes[best])
