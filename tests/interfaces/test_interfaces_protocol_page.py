@@ -1,0 +1,44 @@
+"""docs/protocol.md says what the code does, where the two can be compared."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import dejavud.errors
+from dejavud.errors import DejavudError
+from dejavud.interfaces.control_uploads import ChunkedUploads
+from dejavud.interfaces.legacy import NO_CORRECT_DATA, NO_FILE_CHOSEN, WRONG_EXTENSION, WS_FAILED, WS_WANTS_BYTES
+from dejavud.services.handlers import command_table
+from dejavud.wire.codes import TABLE
+from dejavud.wire.messages import CHUNK_BYTES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+ROW = re.compile(r"^\| `(\w+)` \| (\d+) \| (-\d+) \| (\d+) \| .+ \|$", re.MULTILINE)
+
+
+def test_every_error_code_is_on_the_page_with_its_numbers() -> None:
+    """The page's table of errors is the code's, row by row, and no error is outside it."""
+    on_page = {code: tuple(int(number) for number in numbers) for code, *numbers in ROW.findall(PAGE)}
+    assert on_page == {code: (row.http, row.rpc, row.close) for code, row in TABLE.items()}
+    raised = {
+        kind.code for kind in vars(dejavud.errors).values() if isinstance(kind, type) and issubclass(kind, DejavudError)
+    }
+    assert raised == set(TABLE)
+
+
+def test_no_two_errors_share_a_number_on_the_control_socket() -> None:
+    """A client that looks at JSON-RPC numbers alone can tell errors apart."""
+    numbers = [row.rpc for row in TABLE.values()]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_every_command_and_sentence_is_on_the_page() -> None:
+    """Commands, transport methods, the old interface's sentences and the size of a piece are written down."""
+    services: Any = None  # nothing is called
+    commands = command_table(services).names
+    for word in (*commands, *ChunkedUploads.methods, "cancel"):
+        assert f"| `{word}` |" in PAGE, word
+    for sentence in (NO_CORRECT_DATA, NO_FILE_CHOSEN, WRONG_EXTENSION, WS_FAILED, WS_WANTS_BYTES, str(CHUNK_BYTES)):
+        assert sentence in PAGE
