@@ -17,6 +17,7 @@ from dejavud.wire.codes import EXIT_FAILED, EXIT_USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import NoReturn
 
     from dejavud.config import Config
 
@@ -25,7 +26,7 @@ _EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``dejavud`` and return its exit status."""
+    """Return the exit status of what was asked for instead of a daemon; run the daemon, and end the process with its own."""
     arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     try:
         loaded = load(arguments, os.environ, Path.cwd())
@@ -40,7 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.check_config:
         print("dejavud: the configuration is right", file=sys.stderr)  # noqa: T201 - for a person
         return 0
-    return _run(loaded.config)
+    return _leave(_run(loaded.config))
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process without the interpreter's own end, which would unwind threads that are still inside a C library.
+
+    A sound system that was being asked for its devices may not answer for seconds; unwound, it aborts the process.
+    """
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _run(config: Config) -> int:

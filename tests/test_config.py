@@ -11,6 +11,7 @@ from dejavud.config.loading import config_of, settings_of_toml
 from dejavud.config.printing import as_toml
 from dejavud.config.sections import RULES, keys
 from dejavud.errors import InvalidConfig
+from dejavud.matching.matcher import MatchRules
 
 CONF = Path(__file__).parents[1] / "conf" / "dejavud.toml"
 
@@ -41,6 +42,14 @@ def test_the_shipped_conf_file_says_exactly_the_defaults() -> None:
     settings = settings_of_toml(CONF.read_text(encoding="utf-8"), "conf")
     assert config_of(settings) == Config()
     assert list(settings) == list(keys())
+
+
+def test_the_rules_of_matching_are_the_matchers_own() -> None:
+    """What conf says of matching without being asked is what the matcher does without being told."""
+    ours, theirs = Config().recognize, MatchRules()
+    assert {name: getattr(ours, name) for name in MatchRules.__slots__} == {
+        name: getattr(theirs, name) for name in MatchRules.__slots__
+    }
 
 
 def test_every_key_of_the_conf_file_is_explained() -> None:

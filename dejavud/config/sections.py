@@ -30,10 +30,13 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Recognize:
-    """Queries."""
+    """Queries: the longest one, and `dejavud.matching.matcher.MatchRules`."""
 
     max_query_s: float = 120.0
-    max_matches: int = 5
+    min_confidence: float = 0.9
+    max_matches: int = 1
+    n_candidates: int = 400
+    n_refined: int = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +217,15 @@ RULES: dict[str, Rule] = {
     "engine.query_peaks_per_s": _between(1, 500, "peaks a second"),
     "engine.query_fan_out": _between(1, 50),
     "engine.query_shifts": _between(1, 16),
+    "engine.query_shifts_until_s": _between(0, 3600, "seconds"),
     "engine.dt_min_frames": _between(0, 63, "frames"),
     "engine.dt_max_frames": _between(1, 63, "frames"),
     "engine.df_max_bins": _between(1, 127, "bins"),
     "recognize.max_query_s": _between(1, 3600, "seconds"),
+    "recognize.min_confidence": _between(0, 1),
     "recognize.max_matches": _between(1, 100),
+    "recognize.n_candidates": _between(1, 100_000),
+    "recognize.n_refined": _between(1, 100_000),
     "http.listen": _ADDRESSES,
     "websocket.listen": _ADDRESSES,
     "websocket.message_bytes": _between(1024, _MAX_BYTES, "bytes"),

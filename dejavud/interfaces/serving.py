@@ -27,7 +27,7 @@ class Gone(Exception):
 async def serve_until_cancelled(run: Service, *, grace_s: float, task_status: trio.TaskStatus[str]) -> None:
     """Run a service until this is cancelled; then set its `stop`, and cancel what still runs `grace_s` later."""
     stop = trio.Event()
-    scope = trio.CancelScope(shield=True)  # a cancellation from outside becomes `stop`, which has a deadline
+    scope = trio.CancelScope()
 
     async def shielded(*, task_status: trio.TaskStatus[str]) -> None:
         with scope:
@@ -35,7 +35,9 @@ async def serve_until_cancelled(run: Service, *, grace_s: float, task_status: tr
 
     async with trio.open_nursery() as nursery:
         try:
-            task_status.started(await nursery.start(shielded))
+            address = await nursery.start(shielded)
+            scope.shield = True  # from here on a cancellation from outside becomes `stop`, which has a deadline
+            task_status.started(address)
             await trio.sleep_forever()
         finally:
             stop.set()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dejavud.fingerprint.params import Params
     from dejavud.values import Array, Constellation, Hashes, QueryFingerprint, Tags
 
+DAEMON_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+"""What tells the daemon, and it alone, to stop."""
+
 _EXIT_ORPHANED = 3
 
 
@@ -82,8 +85,9 @@ def prepare_worker() -> None:
     An idle worker sees the pipe close.  One that is busy (perhaps for ever, in a damaged file) is ended by a thread that
     waits for the parent's end; PR_SET_PDEATHSIG will not do, it fires when the *thread* that started the worker ends.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in DAEMON_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DAEMON_SIGNALS)  # blocked they would stay for programs started here
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     import dejavud.audio.decode  # noqa: PLC0415 - the point of warming: the first job does not wait for these
     import dejavud.audio.tags  # noqa: PLC0415

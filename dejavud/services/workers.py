@@ -6,8 +6,11 @@ The one place that starts threads or processes.
 from __future__ import annotations
 
 import math
+import signal
+import threading
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import structlog
@@ -157,7 +160,7 @@ class ProcessWorkers:
             if result.trace:
                 log.error("job_failed", what=what, trace=result.trace)
             raise result.error
-        return result  # type: ignore[no-any-return]
+        return result
 
     def _refuse_when_full(self, limiter: trio.CapacityLimiter, what: str) -> None:
         if limiter.statistics().tasks_waiting >= self._max_waiting:
@@ -182,6 +185,17 @@ def _exit_code(error: trio_parallel.BrokenWorkerError) -> int | None:
     """Return the dead process's exit code, negative for the signal that killed it."""
     code: int | None = getattr(error.args[-1], "exitcode", None)
     return code
+
+
+def keep_signals_from_children() -> None:
+    """Have SIGINT and SIGTERM go to an idle thread of this process, so that whatever it starts from now on has them blocked.
+
+    Ctrl-C goes to every process of the terminal, and a worker that is just starting would answer it with a traceback
+    before it has had a chance to say that it does not care.  Handlers still run in the main thread.  For the main thread.
+    """
+    resource_tracker.ensure_running()  # multiprocessing's own helper; starting it later would unblock the signals again
+    threading.Thread(target=threading.Event().wait, name="signals", daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, jobs.DAEMON_SIGNALS)
 
 
 @asynccontextmanager
@@ -222,7 +236,7 @@ class InlineWorkers:
         result = jobs.contained(function, args)
         if isinstance(result, jobs.Failed):
             raise result.error
-        return result  # type: ignore[no-any-return]
+        return result
 
     async def read(self, function: Callable[..., T], *args: object) -> T:
         """See `Workers.read`."""

@@ -45,7 +45,6 @@ class Bench:
             self.hub,
             PARAMS,
             match=self.match,
-            rules=None,  # type: ignore[arg-type]
             settings=RecognizerSettings(),
             microphones=microphones,
         )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -23,16 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from dejavud.fingerprint.params import Params
     from dejavud.services.workers import Workers
     from dejavud.values import Array, Hits, QueryFingerprint, Track
 
 BLOCK_SAMPLES = 400
 
 
-def most_hits(
-    _query: QueryFingerprint, hits: Hits, _read: object, _params: Params, _rules: object
-) -> tuple[Alignment, ...]:
+def most_hits(_query: QueryFingerprint, hits: Hits, _read: object, _n_index_frames: float) -> tuple[Alignment, ...]:
     """Stand in for the matcher: the one (track, delta) that the most hits agree on, where there are at least 20."""
     pairs = np.stack([hits.track_ids, hits.track_offsets - hits.query_offsets])
     if not pairs.size:
@@ -91,7 +88,6 @@ class Bench:
             self.hub,
             PARAMS,
             match=match,
-            rules=cast("Any", None),
             settings=settings or RecognizerSettings(),
             microphones=Microphones(
                 self.workers, RATE_HZ, open_microphone=self.microphone.open, list_devices=lambda: ["a microphone"]
@@ -200,7 +196,7 @@ async def test_a_track_that_is_removed_meanwhile_is_left_out(tmp_path: Path) -> 
     """An alignment with a track that is gone by the time it is named is no match."""
 
     def removing(query: QueryFingerprint, hits: Hits, *_rest: object) -> tuple[Alignment, ...]:
-        found = most_hits(query, hits, None, PARAMS, None)
+        found = most_hits(query, hits, None, 0.0)
         bench.index.remove([alignment.track_id for alignment in found])
         return found
 

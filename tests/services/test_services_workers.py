@@ -31,10 +31,11 @@ async def workers() -> AsyncIterator[ProcessWorkers]:
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether the process is there and has not ended."""
+    """Tell whether the process is there and has not ended; it has when its last thread has, not its first."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+    except OSError:
         return False
 
 
