@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 _HEAD_BYTES = 1 << 14
-_FINISH_S = 1.0
-"""After the grace period: time for the last answers to leave their sockets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ async def serve_http(
                 stop=stop,
             )
 
-    await serve_until_cancelled(run, grace_s=settings.grace_s + _FINISH_S, task_status=task_status)
+    await serve_until_cancelled(run, grace_s=settings.grace_s, task_status=task_status)
 
 
 def _hypercorn_config(settings: HttpSettings) -> Config:

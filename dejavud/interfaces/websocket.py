@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 _RECEIVE_BYTES = 1 << 16
-_CLOSE_S = 2.0
-"""Time for a client to answer our goodbye."""
 _REFUSED_MAX = 32
 """Connections beyond the limit that are told so; those beyond that are closed without a word."""
 _GOING_AWAY = 1001
@@ -48,6 +46,7 @@ class WebSocketSettings:
     handshake_s : how long a handshake may take.
     idle_s : how long a connection may go without a complete message, once its last one was answered.
     send_s : how long a client may not read its answer.
+    close_s : how long a client may take to answer our goodbye.
     grace_s : how long what is in flight may go on after the end.
     """
 
@@ -59,6 +58,7 @@ class WebSocketSettings:
     handshake_s: float = 10.0
     idle_s: float = 300.0
     send_s: float = 15.0
+    close_s: float = 2.0
     grace_s: float = 10.0
 
 
@@ -138,12 +138,16 @@ class _Server:
         connection = await request.accept()  # with no subprotocol, whichever were proposed
         try:
             reason = await _OldExchange(self._table, self._uploads, connection).run(self._settings.idle_s, self._stop)
-            await _close(connection, _GOING_AWAY, reason)
+            await self._close(connection, _GOING_AWAY, reason)
         except ConnectionClosed as closed:
             _LOG.debug("websocket_closed", reason=str(closed.reason))
         except Exception:
-            await _close(connection, _INTERNAL, "internal_error")
+            await self._close(connection, _INTERNAL, "internal_error")
             raise
+
+    async def _close(self, connection: WebSocketConnection, code: int, reason: str) -> None:
+        with trio.move_on_after(self._settings.close_s):
+            await connection.aclose(code, reason)
 
     def _admit(self, request: WebSocketRequest) -> None:
         # Every browser sends an Origin here, and a page on a name of its own has that name in it: no need of the Host.
@@ -207,8 +211,3 @@ class _OldExchange:
         except ConnectionClosed:
             return
         await trio.sleep_forever()
-
-
-async def _close(connection: WebSocketConnection, code: int, reason: str) -> None:
-    with trio.move_on_after(_CLOSE_S):
-        await connection.aclose(code, reason)

@@ -254,6 +254,18 @@ async def test_chunked_body_beyond_the_limit_is_cut(stage: Stage, uploads: Uploa
         assert (await client.get("/healthz")).status_code == 200
 
 
+async def test_client_that_never_stops_sending_is_cut_off(stage: Stage, uploads: UploadStore) -> None:
+    """A refused client that goes on sending for ever holds its connection for a moment only."""
+    async with serving(stage, uploads) as (client, _):
+        stream = await trio.open_tcp_stream("127.0.0.1", client.base_url.port or 0)
+        async with stream:
+            with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - the loop ends with the error
+                await stream.send_all(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+                while True:
+                    await stream.send_all(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+        assert (await client.get("/healthz")).status_code == 200
+
+
 async def test_refusal_is_readable_while_the_client_still_sends(stage: Stage, uploads: UploadStore) -> None:
     """A declared body beyond the limit gets its 413 at once, and the rest of it does not reset the answer away."""
     async with serving(stage, uploads) as (client, _):

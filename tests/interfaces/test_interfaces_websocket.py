@@ -263,7 +263,7 @@ async def test_broken_clients_end_their_connection_and_nothing_else(
     stage: Stage, uploads: UploadStore, rubbish: bytes
 ) -> None:
     """Whatever bytes come, the server closes that connection in time and goes on serving the others."""
-    async with serving(stage, uploads, WebSocketSettings(port=0, handshake_s=0.2, idle_s=0.2)) as (url, _):
+    async with serving(stage, uploads, WebSocketSettings(port=0, handshake_s=0.2, idle_s=0.2, close_s=0.2)) as (url, _):
         await raw_until_closed(url, rubbish)
         assert await exchange(url, MUSIC) == "the song"
 
