@@ -61,6 +61,7 @@ def sound_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundCard]:
         pytest.skip(
             f"{' and '.join(missing)} not installed (apt install pulseaudio pulseaudio-utils libasound2-plugins)"
         )
+    pytest.importorskip("pyaudio", reason="PyAudio is an extra", exc_type=ImportError)
     with tempfile.TemporaryDirectory(prefix="card") as name:  # socket paths are short, tmp_path is not
         folder = Path(name)
         environment = _environment(folder)
@@ -73,6 +74,7 @@ def sound_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundCard]:
 @pytest.fixture
 def no_sound_card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Make this test run on a machine without any sound device."""
+    pytest.importorskip("pyaudio", reason="PyAudio is an extra", exc_type=ImportError)
     (tmp_path / "asound.conf").write_text(_NO_DEVICES)
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "asound.conf"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -19,7 +20,7 @@ from dejavud.errors import UnreadableFile, UnsupportedAudio
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
@@ -41,9 +42,14 @@ silence, so that what follows keeps its place."""
 _PLAYLIST = re.compile(
     rb"\s*(\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat|\[playlist\]|<asx|<smil|\[InternetShortcut\])", re.IGNORECASE
 )
-_RAW_SUFFIXES = {"al", "ul", "gsm", "g722", "722", "sln", "sw", "g723_1", "g729", "sbc", "aptx", "aptxhd"}
-"""Formats without a mark of their own, which FFmpeg knows by their names alone.  All others it is to know by what they
-are: believing a name, it decodes noise that is called an mp3."""
+_RAW_FORMATS: dict[str, dict[str, str]] = {
+    **{suffix: {} for suffix in ("gsm", "g722", "722", "sln", "g723_1", "g729", "sbc", "aptx", "aptxhd")},
+    **{
+        suffix: {"sample_rate": "8000"} for suffix in ("al", "ul")
+    },  # where FFmpeg, if not told, takes them for 44.1 kHz
+}
+"""Formats without a mark of their own, which FFmpeg knows by the name alone, and what it is to assume of them.  All
+others it is to know by what they are: believing a name, it decodes noise that is called an mp3."""
 _WHAT_WORKS = "send music as wav, mp3, ogg, flac, m4a, opus or any other format that FFmpeg reads"
 
 
@@ -83,23 +89,24 @@ def open_decoder(file: io.FileIO, name: str) -> Iterator[Decoder | ChainDecoder]
         The device fails while it is read.
     """
     _refuse_playlist(file, name)
-    links = find_links(file)
+    with _ffmpeg_errors(name):
+        links = find_links(file)
     if links:
         yield ChainDecoder([Link(file, start, stop) for start, stop in links], name)
         return
     suffix = suffix_of(name)
-    file.name = f"audio.{suffix}" if suffix in _RAW_SUFFIXES else "audio"  # what PyAV tells FFmpeg
-    with _open_stream(file, name) as decoder:
+    file.name = f"audio.{suffix}" if suffix in _RAW_FORMATS else "audio"  # what PyAV tells FFmpeg
+    with _open_stream(file, name, _RAW_FORMATS.get(suffix, {})) as decoder:
         yield decoder
 
 
 @contextmanager
-def _open_stream(file: io.RawIOBase, name: str) -> Iterator[Decoder]:
+def _open_stream(file: io.RawIOBase, name: str, options: Mapping[str, str] = MappingProxyType({})) -> Iterator[Decoder]:
     with _ffmpeg_errors(name):
         container = av.open(
             file,
             mode="r",
-            container_options={"protocol_whitelist": "none"},
+            container_options={"protocol_whitelist": "none", **options},
             metadata_errors="replace",
             buffer_size=_READ_BYTES,
         )

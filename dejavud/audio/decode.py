@@ -56,7 +56,7 @@ class AudioReader:
         self.rate_hz = rate_hz or source.info.rate_hz
         self.n_samples = 0
         self._source = source
-        self._limit_samples = None if limit_s is None else round(limit_s * self.rate_hz)
+        self._limit_samples = None if limit_s is None else max(round(limit_s * self.rate_hz), 0)
         self._blocks = self._read(chunks, Resampler(self.rate_hz))
 
     @property

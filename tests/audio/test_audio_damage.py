@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import struct
+import tempfile
 import threading
 import time
 import zlib
@@ -14,9 +16,13 @@ import av
 import numpy as np
 import pytest
 from audio_files import RATE_HZ, decode, encode, expected, likeness
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from synthetic import synthesize, write_wav
 
+from dejavud.audio.container import _open_stream
 from dejavud.audio.decode import decode_audio, open_audio
+from dejavud.audio.ogg import Link, find_links
 from dejavud.errors import UnreadableFile, UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -73,6 +79,40 @@ def test_a_damaged_stretch_is_skipped_counted_and_keeps_the_time(tmp_path: Path,
     assert likeness(heard[: 2 * RATE_HZ], ORIGINAL[: 2 * RATE_HZ]) > 0.9
     end = ORIGINAL[-RATE_HZ:]
     assert max(likeness(heard[-RATE_HZ - shift :], end) for shift in (0, 500, 1000, 1500)) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp3", "libmp3lame"),
+        ("a.flac", "flac"),
+        ("a.ogg", "vorbis"),
+        ("a.opus", "libopus"),
+        ("a.m4a", "aac"),
+        ("a.mka", "aac"),
+        ("a.wma", "wmav2"),
+        ("a.wav", "adpcm_ms"),
+        ("a.aiff", "pcm_s16be"),
+        ("a.avi", "mp2"),
+    ],
+)
+def test_any_damage_gives_audio_or_a_refusal(tmp_path: Path, name: str, codec: str) -> None:
+    """Bytes changed, cut out or repeated anywhere end in blocks of finite samples or in UnsupportedAudio."""
+    path = encode(tmp_path / name, MUSIC[:96000], 48000, codec, bit_rate=64_000)
+    whole = path.read_bytes()
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        data = bytearray(whole)
+        for at in rng.integers(0, len(data) if seed % 2 else 600, 10):
+            data[at] = rng.integers(256)
+        start, stop = np.sort(rng.integers(0, len(data), 2))
+        path.write_bytes(data if seed % 3 else data[:stop] + data[start:])
+        try:
+            heard, _ = decode(path, limit_s=60)
+        except UnsupportedAudio as error:
+            assert str(error).startswith(f"{name}: ")
+        else:
+            assert np.isfinite(heard).all()
 
 
 def test_audio_of_nothing_but_damage_is_refused(tmp_path: Path) -> None:
@@ -165,6 +205,65 @@ def test_chained_streams_are_one_recording(tmp_path: Path, rates_hz: tuple[int, 
     assert abs(len(heard) - 6 * RATE_HZ) < 0.1 * RATE_HZ
     assert likeness(heard[: 3 * RATE_HZ], expected(parts[0], rates_hz[0])) > 0.9
     assert likeness(heard[-3 * RATE_HZ - 200 :], expected(parts[1], rates_hz[1])) > 0.9
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("opus", "libopus"), ("oga", "flac"), ("ogg", "vorbis")])
+def test_links_of_a_chain_may_differ_in_channels(tmp_path: Path, suffix: str, codec: str) -> None:
+    """Mono, then stereo, then mono again, with something else in between, in every codec that Ogg carries."""
+    parts = [np.stack([synthesize(seed, 2, 48000)] * n, axis=1) for seed, n in enumerate((1, 2, 1))]
+    links = [encode(tmp_path / f"{i}.{suffix}", part, 48000, codec).read_bytes() for i, part in enumerate(parts)]
+    path = tmp_path / f"chain.{suffix}"
+    path.write_bytes(links[0] + b"\0" * 300_000 + links[1] + b"junk" + links[2])
+    heard, _ = decode(path)
+    assert abs(len(heard) - 6 * RATE_HZ) < 0.15 * RATE_HZ
+    assert likeness(heard[-2 * RATE_HZ - 200 :], expected(parts[2], 48000)) > 0.9
+
+
+def test_a_broken_link_does_not_end_the_chain(tmp_path: Path) -> None:
+    """A link that cannot be decoded is counted, and the next one is played."""
+    links = [
+        encode(tmp_path / f"{i}.ogg", synthesize(i, 2, r), r, "vorbis").read_bytes()
+        for i, r in enumerate((8000, 16000, 8000))
+    ]
+    links[1] = links[1].replace(b"vorbis", b"sibrov")
+    (tmp_path / "chain.ogg").write_bytes(b"".join(links))
+    heard, reader = decode(tmp_path / "chain.ogg")
+    assert len(heard) == pytest.approx(4 * RATE_HZ, abs=800)
+    assert reader.n_damaged_packets > 0
+
+
+def test_a_chain_is_found_where_there_is_one(tmp_path: Path) -> None:
+    """One Ogg stream, cut off or not, is no chain; two are, and each link's bytes are a file of their own."""
+    first = encode(tmp_path / "0.ogg", synthesize(0, 2, 8000), 8000, "vorbis").read_bytes()
+    second = encode(tmp_path / "1.ogg", synthesize(1, 9, 16000), 16000, "vorbis").read_bytes()
+    for content, links in (
+        (first, []),
+        (second[: len(second) // 2], []),
+        (b"OggS", []),
+        (b"RIFF" + second, []),
+        (first + second, [(0, len(first)), (len(first), len(first) + len(second))]),
+    ):
+        (tmp_path / "a.ogg").write_bytes(content)
+        with io.FileIO(tmp_path / "a.ogg") as file:
+            assert find_links(file) == links
+            for (start, stop), original in zip(links, (first, second), strict=False):
+                link = Link(file, start, stop)
+                assert link.read() == original
+                assert link.read(1) == b""
+                assert link.seek(-5, os.SEEK_END) == len(original) - 5
+                assert link.read(100) == original[-5:]
+
+
+@given(st.binary(max_size=400).map(lambda tail: b"OggS" + tail))
+@settings(deadline=None)
+def test_any_bytes_after_the_mark_of_ogg_are_bounded_work(content: bytes) -> None:
+    """Looking for a chain ends and raises nothing, whatever follows."""
+    with tempfile.NamedTemporaryFile() as named:
+        named.write(content * 3)
+        named.flush()
+        with io.FileIO(named.name) as file:
+            links = find_links(file)
+            assert all(0 <= start < stop <= 3 * len(content) for start, stop in links)
 
 
 def test_channels_may_change_in_the_middle(tmp_path: Path) -> None:
@@ -292,6 +391,17 @@ def test_a_file_never_opens_another(tmp_path: Path, name: str) -> None:
             refused(path)
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+def test_ffmpeg_may_open_nothing_but_the_file(tmp_path: Path) -> None:
+    """Even a playlist that reaches FFmpeg under a playlist's name is not followed."""
+    segment = encode(tmp_path / "secret.ts", MUSIC, 44100, "aac", container="mpegts")
+    path = tmp_path / "a.m3u8"
+    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\n{segment}\n#EXT-X-ENDLIST\n")
+    with io.FileIO(path) as file, av.open(file) as followed:  # what the test is about: by default it is
+        assert next(followed.decode(audio=0)).samples
+    with io.FileIO(path) as file, pytest.raises(UnsupportedAudio), _open_stream(file, "a.m3u8"):
+        pass
 
 
 def test_a_playlist_is_refused_as_one(tmp_path: Path) -> None:

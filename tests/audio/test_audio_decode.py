@@ -173,6 +173,21 @@ def test_a_wrong_extension_does_not_matter(tmp_path: Path) -> None:
         assert likeness(heard, original) > 0.95, name
 
 
+def test_formats_without_a_mark_are_known_by_their_names(tmp_path: Path) -> None:
+    """A-law out of a telephone exchange has no header: its name is all there is."""
+    music = synthesize(12, 2, RATE_HZ)
+    heard, reader = decode(encode(tmp_path / "a.al", music, RATE_HZ, "pcm_alaw", container="alaw"))
+    assert reader.info.codec == "pcm_alaw"
+    assert likeness(heard, music) > 0.99
+
+
+def test_a_limit_of_nothing_gives_nothing(tmp_path: Path) -> None:
+    """No audio, no block, no error."""
+    path = write_wav(tmp_path / "a.wav", synthesize(5, 1, RATE_HZ), RATE_HZ)
+    for limit_s in (0, -1):
+        assert len(decode_audio(path, name="a.wav", rate_hz=RATE_HZ, limit_s=limit_s)) == 0
+
+
 @pytest.mark.parametrize(
     "name",
     ["-y.wav", "http:%2f%2fa.wav", "concat:a|b.wav", "%03d.wav", "a b\n*?'\"$.wav", "Größe 音楽.wav", "file:a.wav"],

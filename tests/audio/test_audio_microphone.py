@@ -88,6 +88,7 @@ async def test_a_machine_without_devices_says_so(no_sound_card: None) -> None:
 
 def test_a_machine_without_alsa_configuration_says_so(tmp_path: Path) -> None:
     """Where ALSA knows no device at all, PortAudio would abort the process: an error comes first."""
+    pytest.importorskip("pyaudio", reason="PyAudio is an extra", exc_type=ImportError)
     code = (
         "from dejavud.audio.portaudio import list_devices\n"
         "from dejavud.errors import MicrophoneUnavailable\n"
