@@ -13,9 +13,9 @@ import numpy as np
 from av.audio.fifo import AudioFifo
 from av.stream import Discard
 
-from dejavud.audio.ogg import Link, find_links
+from dejavud.audio.ogg import find_links
 from dejavud.audio.pcm import MAX_RATE_HZ, MIN_RATE_HZ, Chunk, mono
-from dejavud.audio.source import suffix_of
+from dejavud.audio.source import Window, suffix_of
 from dejavud.errors import UnreadableFile, UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -92,11 +92,13 @@ def open_decoder(file: io.FileIO, name: str) -> Iterator[Decoder | ChainDecoder]
     with _ffmpeg_errors(name):
         links = find_links(file)
     if links:
-        yield ChainDecoder([Link(file, start, stop) for start, stop in links], name)
+        yield ChainDecoder([Window(file, start, stop) for start, stop in links], name)
         return
     suffix = suffix_of(name)
-    file.name = f"audio.{suffix}" if suffix in _RAW_FORMATS else "audio"  # what PyAV tells FFmpeg
-    with _open_stream(file, name, _RAW_FORMATS.get(suffix, {})) as decoder:
+    whole = Window(file)
+    if suffix in _RAW_FORMATS:
+        whole.name = f"audio.{suffix}"  # what PyAV tells FFmpeg
+    with _open_stream(whole, name, _RAW_FORMATS.get(suffix, {})) as decoder:
         yield decoder
 
 
@@ -196,6 +198,8 @@ class Decoder:
                 n_errors += 1
                 if n_errors == _MAX_READ_ERRORS:
                     return
+            except IndexError:  # PyAV's at the end of a file in which streams appeared that its head did not name
+                return
             else:
                 return
 
@@ -257,7 +261,7 @@ class Decoder:
 class ChainDecoder:
     """The links of a chained Ogg file as one recording; iterated once, as a `Decoder`."""
 
-    def __init__(self, links: list[Link], name: str) -> None:
+    def __init__(self, links: list[Window], name: str) -> None:
         self.n_damaged_packets = 0
         self.info = AudioInfo("ogg", "unknown", 0, 0, None)
         self._links = links

@@ -26,6 +26,8 @@ _CHIP_MUSIC = {
     "libopenmpt": {"mod", "xm", "s3m", "it", "mptm", "stm", "mtm", "669", "med", "okt", "ult", "umx", "mo3", "far"},
     "libgme": {"nsf", "nsfe", "spc", "gbs", "vgm", "vgz", "gym", "hes", "kss", "ay", "sap"},
 }
+_READ_BY_PYDUB = {"wav", "raw", "pcm"}
+"""Names at which pydub does not ask ffmpeg but believes the header, or none."""
 _DTYPES = {1: "i1", 2: "<i2", 4: "<i4"}
 
 
@@ -49,6 +51,8 @@ class FfmpegDecoder:
     """
 
     def __init__(self, path: Path | str, name: str, *, demuxer: str | None, why: object) -> None:
+        if suffix_of(name) in _READ_BY_PYDUB or suffix_of(str(path)) in _READ_BY_PYDUB:
+            raise UnsupportedAudio(source=name, reason=str(why))
         if shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None:
             reason = f"{why}; an ffmpeg on this machine might know it: install one (apt install ffmpeg) and try again"
             raise UnsupportedAudio(source=name, reason=reason)
@@ -63,6 +67,9 @@ class FfmpegDecoder:
         """Yield the audio in order, a window at a time, an hour at most."""
         for start_s in range(0, _MAX_DURATION_S, _WINDOW_S):
             segment = self._decode(start_s)
+            if segment.sample_width not in _DTYPES:
+                reason = f"{self._why}; ffmpeg decodes it to samples of {segment.sample_width} bytes"
+                raise UnsupportedAudio(source=self._name, reason=reason)
             if start_s == 0:
                 self.info = AudioInfo(self.info.container, "unknown", segment.frame_rate, segment.channels, None)
             # pydub gives Vorbis and its like 32 bits a sample, not the 16 that many a reader takes for granted.

@@ -5,51 +5,17 @@ FFmpeg's demuxer plays a chain through only while its links are alike, so each l
 
 from __future__ import annotations
 
-import io
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import io
 
 _CAPTURE = b"OggS"
 _HEADER_BYTES = 27
 _BEGINS_STREAM = 0x02
 _SEARCH_BYTES = 1 << 17
 """More than the longest page, 65 307 bytes: so much of any place in a sound file holds the beginning of a page."""
-
-
-class Link(io.RawIOBase):
-    """The bytes of `file` from `start` to `stop` as a file of their own, which may be read in any order."""
-
-    def __init__(self, file: io.FileIO, start: int, stop: int) -> None:
-        super().__init__()
-        self.name = "audio"
-        self._descriptor = file.fileno()
-        self._start = start
-        self._size = stop - start
-        self._at = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to `offset`, counted as in any file, and return the new position."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(base + offset, 0)
-        return self._at
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        """Return up to `size` bytes, none at the end."""
-        left = max(self._size - self._at, 0)
-        data = os.pread(self._descriptor, left if size < 0 else min(size, left), self._start + self._at)
-        self._at += len(data)
-        return data
 
 
 def find_links(file: io.FileIO) -> list[tuple[int, int]]:

@@ -52,6 +52,49 @@ def open_regular(path: Path | str, name: str) -> Iterator[io.FileIO]:
         yield file
 
 
+class Window(io.RawIOBase):
+    """The bytes of `file` from `start` to `stop`, by default all, as a file of their own that may be read in any order.
+
+    Any position can be sought, as a damaged header has FFmpeg do: beyond the end there is just nothing to read, where
+    the system itself would fail.
+    """
+
+    def __init__(self, file: io.FileIO, start: int = 0, stop: int | None = None) -> None:
+        super().__init__()
+        self.name = "audio"
+        self._descriptor = file.fileno()
+        self._start = start
+        self._size = (os.fstat(file.fileno()).st_size if stop is None else stop) - start
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to `offset`, counted as in any file, and return the new position."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(base + offset, 0)
+        return self._at
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        left = self._size - self._at
+        if left <= 0:
+            return b""
+        data = os.pread(self._descriptor, left if size < 0 else min(size, left), self._start + self._at)
+        self._at += len(data)
+        return data
+
+
 def suffix_of(name: str) -> str:
     """Return the extension of `name` in lower case without its dot, "" where there is none that looks like one."""
     suffix = PurePath(name).suffix.lower().lstrip(".")

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import av
@@ -22,7 +23,8 @@ from synthetic import synthesize, write_wav
 
 from dejavud.audio.container import _open_stream
 from dejavud.audio.decode import decode_audio, open_audio
-from dejavud.audio.ogg import Link, find_links
+from dejavud.audio.ogg import find_links
+from dejavud.audio.source import Window
 from dejavud.errors import UnreadableFile, UnsupportedAudio
 
 if TYPE_CHECKING:
@@ -107,11 +109,8 @@ def test_any_damage_gives_audio_or_a_refusal(tmp_path: Path, name: str, codec: s
             data[at] = rng.integers(256)
         start, stop = np.sort(rng.integers(0, len(data), 2))
         path.write_bytes(data if seed % 3 else data[:stop] + data[start:])
-        try:
+        with suppress(UnsupportedAudio):
             heard, _ = decode(path, limit_s=60)
-        except UnsupportedAudio as error:
-            assert str(error).startswith(f"{name}: ")
-        else:
             assert np.isfinite(heard).all()
 
 
@@ -247,11 +246,13 @@ def test_a_chain_is_found_where_there_is_one(tmp_path: Path) -> None:
         with io.FileIO(tmp_path / "a.ogg") as file:
             assert find_links(file) == links
             for (start, stop), original in zip(links, (first, second), strict=False):
-                link = Link(file, start, stop)
+                link = Window(file, start, stop)
                 assert link.read() == original
                 assert link.read(1) == b""
                 assert link.seek(-5, os.SEEK_END) == len(original) - 5
                 assert link.read(100) == original[-5:]
+                assert link.seek(2**70) == 2**70
+                assert link.read(1) == b""
 
 
 @given(st.binary(max_size=400).map(lambda tail: b"OggS" + tail))
