@@ -200,7 +200,7 @@ class Alignment:
     """A track laid against the query: where, how well, and for how much of it.
 
     delta_frames : track frame minus query frame; fractional when the query's sub-frame shifts place it finer.
-    score : smoothed votes, for ranking only.
+    score : log-likelihood ratio against chance, nats; for ranking only.
     confidence : 0..1.
     coverage : share of the query's time in which the alignment is seen, 0..1.
     """

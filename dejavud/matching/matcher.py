@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dejavud.matching.confidence import confidence
-from dejavud.matching.coverage import coverage
+from dejavud.matching.coverage import find_stretch
 from dejavud.matching.verification import Verifier
 from dejavud.matching.voting import vote
 from dejavud.values import Alignment
@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dejavud.fingerprint.params import Params
+    from dejavud.matching.verification import Verified
     from dejavud.values import Array, Constellation, Hits, QueryFingerprint
 
     ConstellationReader = Callable[[Sequence[int]], Mapping[int, Constellation]]
+
+
+N_JUDGED = 8
+"""Tracks whose best alignment is judged; those behind them explain the query worse than eight others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +64,29 @@ class Matcher:
         constellations = read_constellations(np.unique(candidates.track_ids).tolist())
         verifier = Verifier(query.evidence)
         verified = verifier.verify(candidates, constellations, self._rules.n_refined)
-        answers: list[Alignment] = []
-        for best in _first_of_each_track(verified.track_ids)[: self._rules.max_matches]:
-            track_id, delta = int(verified.track_ids[best]), float(verified.deltas[best])
-            rivals = verified.log_ratios[verified.track_ids != track_id]
-            sure = confidence(float(verified.log_ratios[best]), rivals, n_index_frames)
-            if sure < self._rules.min_confidence:
-                break
-            frames, agree = verifier.explained(constellations[track_id], delta)
-            covered = coverage(frames, agree, verifier.n_frames, self._params)
-            answers.append(Alignment(track_id, delta, float(verified.log_ratios[best]), sure, covered))
-        return tuple(answers)
+        answers = [
+            self._answer(verifier, verified, place, constellations, n_index_frames)
+            for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]
+        ]
+        sure = [answer for answer in answers if answer.confidence >= self._rules.min_confidence]
+        return tuple(sorted(sure, key=lambda answer: -answer.score)[: self._rules.max_matches])
+
+    def _answer(
+        self,
+        verifier: Verifier,
+        verified: Verified,
+        place: int,
+        constellations: Mapping[int, Constellation],
+        n_index_frames: float,
+    ) -> Alignment:
+        """Return a verified candidate judged by the stretch of the query that it explains."""
+        track_id, delta = int(verified.track_ids[place]), float(verified.deltas[place])
+        track = constellations[track_id]
+        stretch = find_stretch(*verifier.agreement(track, delta), verifier.n_frames, self._params)
+        log_ratio = verifier.log_ratio_within(track, delta, stretch.first, stretch.last)
+        rivals = verified.log_ratios[verified.track_ids != track_id]
+        sure = confidence(log_ratio, rivals, n_index_frames)
+        return Alignment(track_id, delta, log_ratio, sure, stretch.coverage)
 
 
 def _first_of_each_track(track_ids: Array) -> list[int]:

@@ -46,6 +46,9 @@ SEVERITIES = np.array(
 """Per cent of a track's peaks in each depth class, one row a severity, from a clean copy to one nearly drowned.  Measured on music under
 noise, rooms and codecs: the rows are typical of what is seen when everything from nothing to all but a few peaks is lost."""
 
+AGREEING_CLASS = 1
+"""Up to this class a peak counts as found when coverage is counted."""
+
 N_BANDS = 4
 SLOPES = (0, 1)
 """How many rungs of the ladder a quarter less prominent may be worse off."""
@@ -105,17 +108,27 @@ class Verifier:
         order = np.argsort(-ratios, kind="stable")
         return Verified(tracks[order], (deltas + moved)[order], ratios[order])
 
-    def explained(self, track: Constellation, delta: float) -> tuple[Array, Array]:
-        """Return (frames of the query, whether the query is within the second depth class there) for the track's peaks at `delta`."""
-        n_shifts = len(self._classes)
-        whole = int(np.ceil(delta))
-        shift = round((whole - delta) * n_shifts)
-        if shift == n_shifts:
-            whole, shift = whole - 1, 0
-        frames, bins, _ = self._stretch(track, whole)
-        return frames, self._classes[shift][frames, bins] <= 1
+    def agreement(self, track: Constellation, delta: float) -> tuple[Array, Array]:
+        """Return (frames, agree) for the track's peaks laid over the query: int [n] and bool [n], a maximum or nearly one."""
+        whole, shift = self._place(delta)
+        frames, bins, _ = self._peaks_under(track, whole)
+        return frames, self._classes[shift][frames, bins] <= AGREEING_CLASS
 
-    def _stretch(self, track: Constellation, delta: int) -> tuple[Array, Array, Array]:
+    def log_ratio_within(self, track: Constellation, delta: float, first: int, last: int) -> float:
+        """Return the log-likelihood ratio of one alignment from the query's frames [first, last) alone, nats."""
+        whole, shift = self._place(delta)
+        peaks = self._gather([(track, whole)])
+        within = (peaks.frames >= first) & (peaks.frames < last)
+        part = _Peaks(1, peaks.cells[within], peaks.frames[within], peaks.bins[within])
+        return float(self._ratios(part, shift)[0])
+
+    def _place(self, delta: float) -> tuple[int, int]:
+        """Return the whole frame and the sub-frame shift that `delta` is made of."""
+        n_shifts = len(self._classes)
+        whole, shift = divmod(-round(delta * n_shifts), n_shifts)
+        return -whole, shift
+
+    def _peaks_under(self, track: Constellation, delta: int) -> tuple[Array, Array, Array]:
         """Return frames and columns of the query, and quarters, of the track's peaks that the query covers."""
         first, last = np.searchsorted(track.frames, (delta, delta + self.n_frames))
         return track.frames[first:last] - delta, track.bins[first:last] - self._bin_min, track.quarters[first:last]
@@ -134,7 +147,7 @@ class Verifier:
         return ratios, moved
 
     def _gather(self, placed: list[tuple[Constellation, int]]) -> _Peaks:
-        stretches = [self._stretch(track, delta) for track, delta in placed]
+        stretches = [self._peaks_under(track, delta) for track, delta in placed]
         owner = np.repeat(np.arange(len(placed)), [len(frames) for frames, _, _ in stretches])
         if not len(owner):
             return _Peaks(len(placed), owner, owner, owner)
