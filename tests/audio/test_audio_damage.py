@@ -6,12 +6,14 @@ import io
 import os
 import socket
 import struct
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import av
 import numpy as np
@@ -27,9 +29,7 @@ from dejavud.audio.ogg import find_links
 from dejavud.audio.source import Window
 from dejavud.errors import UnreadableFile, UnsupportedAudio
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).parents[2]
 MUSIC = synthesize(21, 6)
 ORIGINAL = expected(MUSIC, 44100)
 
@@ -354,12 +354,19 @@ def test_what_is_not_a_file_is_unreadable(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read_is_unreadable(tmp_path: Path) -> None:
-    """Without permission the error says whose permission is missing."""
+    """Without permission the error says whose permission is missing; root, who has it always, first becomes nobody."""
     path = write_wav(tmp_path / "a.wav", MUSIC[:8000], 44100)
     path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("root may read everything")
-    assert "permission denied" in refused(path, UnreadableFile)
+    code = (
+        "import os, sys\n"
+        "from dejavud.audio.source import open_regular\n"
+        "from dejavud.errors import UnreadableFile\n"
+        "if os.getuid() == 0: os.setuid(65534)\n"
+        "try: open_regular(sys.argv[1], 'a.wav').__enter__()\n"
+        "except UnreadableFile as error: print(error)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("a.wav: the daemon may not read it (permission denied)")
 
 
 def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
