@@ -82,6 +82,9 @@ class Microphone:
             if len(block):
                 return block
 
+    async def aclose(self) -> None:
+        """Do nothing, as a generator's `aclose` may: the context of `open_microphone` closes the device."""
+
     async def _wait_for_blocks(self, recording: Recording) -> None:
         """Return when the queue holds something."""
         await trio.lowlevel.checkpoint()

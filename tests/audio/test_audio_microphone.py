@@ -16,6 +16,8 @@ from synthetic import synthesize, write_wav
 from dejavud.audio.microphone import Microphone, list_devices, open_microphone
 from dejavud.audio.portaudio import Device, Recording
 from dejavud.errors import MicrophoneUnavailable
+from dejavud.services.microphones import Microphones
+from dejavud.services.workers import InlineWorkers
 
 if TYPE_CHECKING:
     from fixtures_sound import SoundCard
@@ -55,6 +57,23 @@ async def test_the_microphone_hears_what_is_played(sound_card: SoundCard, tmp_pa
     assert microphone.n_overruns == 0
     assert microphone.n_dropped_blocks == 0
     assert microphone.device.is_default
+
+
+async def test_the_service_records_from_a_real_device(sound_card: SoundCard) -> None:
+    """What answers `recognize_microphone` gets exactly the length it asks for from a device, and closes it."""
+    assert sound_card.environment
+    told: list[float] = []
+
+    async def progress(*, done_s: float, total_s: float) -> None:
+        told.append(done_s / total_s)
+
+    microphones = Microphones(InlineWorkers(), RATE_HZ, open_microphone=open_microphone, list_devices=list_devices)
+    with trio.fail_after(20):
+        for _ in range(2):
+            samples = await microphones.take(1.2, "tape", progress)
+            assert len(samples) == 9600
+    assert told == pytest.approx([1 / 1.2] * 2)
+    assert await microphones.unavailable() == ""
 
 
 async def test_a_device_is_found_by_number_name_or_part_of_it(sound_card: SoundCard) -> None:
