@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +18,21 @@ import trio
 from dejavuctl.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 START_S = 30.0
 """A start takes half a second; on a machine that is busy with other tests, more."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Place:
-    """Where a daemon of a test lives: nothing of it is shared with another."""
+    """Where a daemon of a test lives: nothing of it is shared with another.
+
+    options : options of its command line beside those that put it here; None leaves one out.
+    """
 
     folder: Path
+    options: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def control(self) -> str:
@@ -44,8 +48,9 @@ class Place:
             "--events": f"ipc://{self.folder}/e",
             "--http": "127.0.0.1:0",
             "--ws": "127.0.0.1:0",
+            **self.options,
         }
-        return [word for option in options.items() for word in option]
+        return [word for name, value in options.items() if value is not None for word in (name, value)]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -81,9 +86,9 @@ class RunningDaemon:
         return log_file(self.place).read_text()
 
 
-def ask(control: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
+def ask(control: str, method: str, params: dict[str, Any], token: str | None = None) -> dict[str, Any]:
     """Call a command over the control socket, from any thread."""
-    with Connection(control) as connection:
+    with Connection(control, token) as connection:
         answer: dict[str, Any] = connection.call(method, params)
         return answer
 

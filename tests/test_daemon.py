@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ import httpx
 import numpy as np
 import pytest
 import trio
-from daemon_process import Place, RunningDaemon, is_running, run_to_the_end, running_daemon, until_gone
+import zmq
+from daemon_process import Place, RunningDaemon, ask, is_running, run_to_the_end, running_daemon, until_gone
 from synthetic import synthesize, write_wav
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fixtures_sound import SoundCard
     from numpy.typing import NDArray
 
 RATE_HZ = 8000
@@ -276,3 +279,56 @@ async def test_help_is_quick_because_it_loads_little(place: Place) -> None:
     loaded = done.stdout.splitlines()[-1]
     assert "'dejavud.config'" in loaded
     assert not any(f"'{heavy}'" in loaded for heavy in ("trio", "numpy", "duckdb", "av", "structlog", "zmq"))
+
+
+async def test_events_leave_in_order_to_the_very_end(place: Place) -> None:
+    """A subscriber hears that the daemon stops, then of the track that was still in flight, and loses nothing."""
+    path = long_music(place, 1200)
+    async with running_daemon(place) as daemon:
+        [events] = [(await daemon.ask("status"))["endpoints"]["events"]]
+        with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
+            subscriber.subscribe("")
+            monitor = subscriber.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            subscriber.connect(events)
+            await trio.to_thread.run_sync(monitor.recv_multipart)
+            subscriber.disable_monitor()
+            monitor.close()
+            await daemon.ask("fingerprint", path=str(music(place)))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(daemon.ask, "fingerprint", path=str(path)))
+                await until_busy(daemon)
+                daemon.process.terminate()
+                assert await daemon.ended() == 0
+            heard = [json.loads(subscriber.recv_multipart()[1]) for _ in range(3)]
+    assert [event["topic"] for event in heard] == ["track.added", "daemon.stopping", "track.added"]
+    assert [event["seq"] - heard[0]["seq"] for event in heard] == [0, 1, 2]
+
+
+async def test_with_a_token_every_door_asks_for_it(place: Place) -> None:
+    """Listening to the whole network, HTTP and the control socket refuse who does not know the token."""
+    conf = place.folder / "conf.toml"
+    conf.write_text("[security]\ntoken = 'correct-horse'\n[http]\nlisten = ['0.0.0.0:0']\n[websocket]\nlisten = []\n")
+    place = replace(place, options=place.options | {"--http": None, "--ws": None})
+    async with running_daemon(place, "--config", str(conf)) as daemon:
+        with pytest.raises(Exception, match="token"):
+            await daemon.ask("status")
+        status = await trio.to_thread.run_sync(ask, place.control, "status", {}, "correct-horse")
+        assert status["endpoints"]["websocket"] == []
+        url = status["endpoints"]["http"][0].replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - it is replaced
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+            assert (await client.get(f"{url}/v1/status")).status_code == 401
+            token = {"Authorization": "Bearer correct-horse"}
+            assert (await client.get(f"{url}/v1/status", headers=token)).json()["version"] == status["version"]
+        assert "correct-horse" not in daemon.log
+
+
+async def test_it_recognizes_what_its_microphone_hears(place: Place, sound_card: SoundCard) -> None:
+    """What a real sound server plays into the default input is recognized in one take, where it is."""
+    path = music(place, duration_s=20.0)
+    async with running_daemon(place) as daemon:
+        track = (await daemon.ask("fingerprint", path=str(path)))["track"]
+        assert (await daemon.ask("status"))["microphone"] == {"available": True, "reason": None}
+        with sound_card.playing(path):
+            heard = await daemon.ask("recognize_microphone", duration_s=5.0)
+    assert heard["query"] == {"source": "microphone", "duration_s": 5.0, "n_hashes": heard["query"]["n_hashes"]}
+    assert heard["matches"][0]["track"]["id"] == track["id"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import trio
@@ -11,20 +10,14 @@ import trio
 from dejavud.errors import MicrophoneUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
-    from typing import Protocol
 
     from dejavud.services.commands import Progress
     from dejavud.services.workers import Workers
     from dejavud.values import Array
 
-    class Heard(Protocol):
-        """What a microphone hears: an async generator of float32 [n] mono blocks at the engine's rate, without end."""
-
-        def __aiter__(self) -> AsyncIterator[Array]: ...
-
-    OpenMicrophone = Callable[..., AbstractAsyncContextManager[Heard]]
+    OpenMicrophone = Callable[..., AbstractAsyncContextManager[AsyncIterator[Array]]]
 
 _LOOK_AGAIN_S = 60.0
 """How long an answer to whether there is a microphone is good for: asking the sound system takes a tenth of a second."""
@@ -71,8 +64,8 @@ class Microphones:
         wanted = round(duration_s * self._rate_hz)
         blocks: list[Array] = []
         n_samples = n_told_s = 0
-        async with self._open(self._rate_hz, device=device) as heard, aclosing(_generator(heard)) as incoming:
-            async for block in incoming:
+        async with self._open(self._rate_hz, device=device) as heard:
+            async for block in heard:
                 blocks.append(block)
                 n_samples += len(block)
                 if n_samples >= wanted:
@@ -81,8 +74,3 @@ class Microphones:
                     n_told_s = n_samples // self._rate_hz
                     await progress(done_s=float(n_told_s), total_s=duration_s)
         return np.concatenate(blocks)[:wanted]
-
-
-def _generator(heard: Heard) -> AsyncGenerator[Array, None]:
-    """Return the blocks as what they are beyond their type: a generator, to be closed when it is left early."""
-    return cast("AsyncGenerator[Array, None]", aiter(heard))

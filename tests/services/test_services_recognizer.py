@@ -60,11 +60,15 @@ class Microphone:
         finally:
             self.n_open -= 1
 
-    async def __aiter__(self) -> AsyncIterator[Array]:
-        for start in range(0, len(self.samples), BLOCK_SAMPLES):
-            await trio.lowlevel.checkpoint()
-            yield self.samples[start : start + BLOCK_SAMPLES]
-        raise MicrophoneUnavailable(reason="unplugged")
+    def __aiter__(self) -> Microphone:
+        return self
+
+    async def __anext__(self) -> Array:
+        await trio.lowlevel.checkpoint()
+        if not len(self.samples):
+            raise MicrophoneUnavailable(reason="unplugged")
+        block, self.samples = self.samples[:BLOCK_SAMPLES], self.samples[BLOCK_SAMPLES:]
+        return block
 
 
 class Bench:
