@@ -159,7 +159,7 @@ async def test_a_caller_that_leaves_does_not_take_the_track_along(tmp_path: Path
 async def test_the_writer_commits_what_it_was_brought_before_it_ends(tmp_path: Path) -> None:
     """Told to stop with a commit under way and tracks waiting, it stores all of them and their callers get them."""
     workers, index = GatedWorkers(), WatchedIndex()
-    ingest = Ingest(index, workers, EventHub(), PARAMS)
+    ingest = Ingest(index, workers, EventHub(), PARAMS, IngestSettings(batch_tracks=1))
     results: list[Ingested] = []
 
     async def add(seed: int) -> None:
