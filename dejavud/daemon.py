@@ -42,7 +42,7 @@ from dejavud.wire.endpoints import ipc_path
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from dejavud.config import Config
+    from dejavud.config import Address, Config
     from dejavud.fingerprint.params import Params
     from dejavud.index.base import Index
     from dejavud.services.commands import CommandTable
@@ -148,54 +148,44 @@ async def _open_doors(
     doors: trio.Nursery, config: Config, table: CommandTable, uploads: UploadStore
 ) -> dict[str, str | list[str]]:
     """Start every interface that takes commands, and return where each can be reached."""
-    token, grace_s = config.security.token or None, config.shutdown.grace_s
-    opened: dict[str, str | list[str]] = {
-        "control": await doors.start(
-            partial(
-                serve_control,
-                table,
-                uploads,
-                settings=ControlSettings(config.control.endpoint, token=token, grace_s=grace_s),
-            )
-        )
-    }
-    frame_s = config.engine.frames_to_seconds(1)
+    serve_local = partial(serve_control, table, uploads, settings=_control_settings(config))
+    opened: dict[str, str | list[str]] = {"control": await doors.start(serve_local)}
     opened["http"] = [
-        await doors.start(
-            partial(
-                serve_http,
-                table,
-                uploads,
-                settings=HttpSettings(
-                    address.host,
-                    address.port,
-                    token=token,
-                    grace_s=grace_s,
-                    body_total_s=config.limits.upload_s,
-                    frame_s=frame_s,
-                ),
-            )
-        )
+        await doors.start(partial(serve_http, table, uploads, settings=_http_settings(config, address)))
         for address in map(parse_address, config.http.listen)
     ]
     opened["websocket"] = [
-        await doors.start(
-            partial(
-                serve_websocket,
-                table,
-                uploads,
-                settings=WebSocketSettings(
-                    address.host,
-                    address.port,
-                    token=token,
-                    grace_s=grace_s,
-                    max_message_bytes=config.websocket.message_bytes,
-                ),
-            )
-        )
+        await doors.start(partial(serve_websocket, table, uploads, settings=_websocket_settings(config, address)))
         for address in map(parse_address, config.websocket.listen)
     ]
     return opened
+
+
+def _control_settings(config: Config) -> ControlSettings:
+    return ControlSettings(
+        config.control.endpoint, token=config.security.token or None, grace_s=config.shutdown.grace_s
+    )
+
+
+def _http_settings(config: Config, address: Address) -> HttpSettings:
+    return HttpSettings(
+        address.host,
+        address.port,
+        token=config.security.token or None,
+        grace_s=config.shutdown.grace_s,
+        body_total_s=config.limits.upload_s,
+        frame_s=config.engine.frames_to_seconds(1),
+    )
+
+
+def _websocket_settings(config: Config, address: Address) -> WebSocketSettings:
+    return WebSocketSettings(
+        address.host,
+        address.port,
+        token=config.security.token or None,
+        grace_s=config.shutdown.grace_s,
+        max_message_bytes=config.websocket.message_bytes,
+    )
 
 
 @asynccontextmanager
