@@ -33,6 +33,8 @@ SHORTEST_TRACK_S = 20.0
 SNR_DB = 5.0
 TOLERANCE_S = 0.1
 """How far from the cut a found position may be; the engine's frames are 32 ms."""
+CERTAIN = 0.9999
+"""Confidences from here on are not spelled out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ def tell_match(clip: Clip, answer: dict[str, Any]) -> bool:
     steps = ", ".join(f"{step} {timings[f'{step}_ms']:.0f}" for step in ("decode", "fingerprint", "lookup", "match"))
     print(f"    found       {track['title']}{', by ' + track['artist'] if track['artist'] else ''}")
     print(f"    where       {found_s:.2f} s into it: {where}")
-    print(f"    how surely  {100 * match['confidence']:.2f} % (score {match['score']:.0f})")
+    surely = f"{100 * match['confidence']:.2f} %" if match["confidence"] < CERTAIN else "more than 99.99 %"
+    print(f"    how surely  {surely} (score {match['score']:.0f})")
     print(
         f"    how fast    {timings['total_ms']:.0f} ms in the daemon ({steps}), {answer['asked_s']:.2f} s with the client"
     )
