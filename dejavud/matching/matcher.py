@@ -32,12 +32,16 @@ class MatchRules:
     """What counts as recognized.
 
     min_confidence : answers below it are "no match".
+    min_coverage, enough_s : so much of the query, or so many seconds of it where that is less, must be explained.  Tracks that share
+        samples or a drum machine agree to the bit, but in scattered moments only.
     max_matches : at most so many tracks are named.
     n_candidates : alignments that are verified, of all that got votes.
     n_refined : of those, alignments that are placed to a fraction of a frame.
     """
 
     min_confidence: float = 0.9
+    min_coverage: float = 0.4
+    enough_s: float = 3.0
     max_matches: int = 1
     n_candidates: int = 400
     n_refined: int = 40
@@ -68,8 +72,10 @@ class Matcher:
             self._answer(verifier, verified, place, constellations, n_index_frames)
             for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]
         ]
-        sure = [answer for answer in answers if answer.confidence >= self._rules.min_confidence]
-        return tuple(sorted(sure, key=lambda answer: -answer.score)[: self._rules.max_matches])
+        rules = self._rules
+        min_coverage = min(rules.min_coverage, rules.enough_s / query.duration_s)
+        sure = [a for a in answers if a.confidence >= rules.min_confidence and a.coverage >= min_coverage]
+        return tuple(sorted(sure, key=lambda answer: -answer.score)[: rules.max_matches])
 
     def _answer(
         self,
