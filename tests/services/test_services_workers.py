@@ -65,6 +65,11 @@ async def test_a_worker_is_warm_and_light(workers: ProcessWorkers) -> None:
     assert not {"trio", "duckdb", "zmq", "structlog", "starlette"} & modules
 
 
+async def test_a_worker_keeps_to_one_core(workers: ProcessWorkers) -> None:
+    """Workers share the cores among themselves: none takes threads for its arithmetic, beside the one that ends it."""
+    assert len(await workers.process(worker_functions.thread_names, what="threads")) == 2
+
+
 async def test_a_worker_that_dies_costs_one_job(workers: ProcessWorkers) -> None:
     """The job's caller is told, the next job runs, and the death is counted."""
     with pytest.raises(WorkerDied, match=r"song\.mp3"):

@@ -21,6 +21,15 @@ def loaded_modules() -> frozenset[str]:
     return frozenset(sys.modules)
 
 
+def thread_names() -> list[str]:
+    """Return what the kernel calls the worker's threads, after numpy has had work that it would share out."""
+    import numpy as np  # noqa: PLC0415 - the worker has it, these functions do not need it
+
+    square = np.ones((500, 500))
+    square @ square
+    return [(thread / "comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()]
+
+
 def open_sockets() -> list[str]:
     """Return the sockets that the worker holds."""
     links = [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
