@@ -1,0 +1,115 @@
+"""How well the daemon recognizes: ``python benchmarks/quality.py --queries FOLDER --refs REFS.txt``.
+
+Starts a daemon of its own, has it fingerprint the recordings that REFS.txt names (one path a line), sends it the clips
+of FOLDER/manifest.tsv through ``dejavuctl recognize file --json --files-from -``, and holds the answers against the
+manifest.  benchmarks/README.md describes the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from own_daemon import own_daemon
+from scoring import NOBODY, Answer, Query, Scores, read_answers, read_manifest, verdicts, write_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from own_daemon import OwnDaemon
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def fingerprinted(daemon: OwnDaemon, refs: Sequence[str]) -> dict[int, list[str]]:
+    """Have `refs` in the library; return the paths of each track by its id: files of one content are one track."""
+    paths: dict[int, list[str]] = {}
+    for record in daemon.fingerprint(refs):
+        if "error" in record:
+            sys.exit(f"{record['source']} could not be fingerprinted: {record['error']['message']}")
+        if "track" in record:
+            paths.setdefault(record["track"]["id"], []).append(record["source"])
+    return paths
+
+
+def asked(
+    daemon: OwnDaemon, queries: Sequence[Query], folder: Path, paths: Mapping[int, list[str]], n_jobs: int
+) -> list[Answer]:
+    """Return what the daemon says of each query."""
+    names = "".join(f"{folder / query.file}\n" for query in queries)
+    done = daemon.client("recognize", "file", "--json", "--jobs", str(n_jobs), "--files-from", "-", stdin=names)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    return [answer_of(query, record, paths) for query, record in zip(queries, records, strict=True)]
+
+
+def answer_of(query: Query, record: Mapping[str, Any], paths: Mapping[int, list[str]]) -> Answer:
+    """Return the daemon's answer to `query` in the words of the manifest."""
+    if "error" in record:
+        sys.exit(f"{query.file} could not be asked about: {record['error']['message']}")
+    ms = record["timings"]["total_ms"]
+    if not record["matches"]:
+        return Answer(query.file, NOBODY, 0.0, 0.0, ms)
+    match = record["matches"][0]
+    same = paths[match["track"]["id"]]
+    track = query.track if query.track in same else same[0]
+    offset_s = match["track_start_s"] - match["query_start_s"] * match["speed"]
+    return Answer(query.file, track, offset_s, match["confidence"], ms)
+
+
+def commit() -> str:
+    """Return which state of the project this is."""
+    git = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "not a checkout"
+
+
+def report(scores: Scores, n_refs: int | None) -> str:
+    """Return the score as a page of markdown."""
+    library = "" if n_refs is None else f"{n_refs} recordings in the library, commit {commit()}. "
+    legend = "right track and within 0.5 s of the right place / right track, % of queries by condition and length."
+    return f"{library}{legend[0].upper()}{legend[1:]}\n\n{scores.markdown()}\n{verdicts(scores)}"
+
+
+def main() -> None:
+    """Ask, score, write and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--queries", type=Path, required=True, help="the folder of clips, with its manifest.tsv")
+    parser.add_argument("--refs", type=Path, help="a file that names the library's recordings, one path a line")
+    parser.add_argument("--conds", nargs="+", help="only these conditions")
+    parser.add_argument("--lengths", nargs="+", type=float, help="only these lengths, in seconds")
+    parser.add_argument("--data-dir", type=Path, help="keep the library here, for the next run (a temporary folder)")
+    parser.add_argument("--jobs", type=int, default=1, help="queries in work at a time (1: a query's time is its own)")
+    parser.add_argument("--answers", type=Path, default=Path("answers.tsv"), help="where the answers go (answers.tsv)")
+    parser.add_argument("--markdown", type=Path, help="write the score to this file too")
+    parser.add_argument("--score-only", action="store_true", help="ask nothing: score the answers that are there")
+    options = parser.parse_args()
+    queries = [
+        query
+        for query in read_manifest(options.queries / "manifest.tsv")
+        if (not options.conds or query.cond in options.conds)
+        and (not options.lengths or query.length_s in options.lengths)
+    ]
+    if not queries:
+        parser.error("the manifest holds no query of these conditions and lengths")
+    if options.score_only:
+        page = report(Scores(queries, read_answers(options.answers)), None)
+    elif options.refs is None:
+        parser.error("name the recordings of the library: --refs")
+    else:
+        refs = [line for line in options.refs.read_text().splitlines() if line]
+        with own_daemon(options.data_dir) as daemon:
+            paths = fingerprinted(daemon, refs)
+            answers = asked(daemon, queries, options.queries.absolute(), paths, options.jobs)
+        write_answers(options.answers, answers)
+        page = report(Scores(queries, answers), len(refs))
+    if options.markdown:
+        options.markdown.write_text(page)
+    print(page, end="")
+
+
+if __name__ == "__main__":
+    main()
