@@ -36,7 +36,7 @@ class Recognize:
     min_confidence: float = 0.9
     max_matches: int = 1
     n_candidates: int = 400
-    n_refined: int = 40
+    n_refined: int = 20
 
 
 @dataclass(frozen=True, slots=True)
