@@ -229,7 +229,12 @@ def _make_runtime_dir(config: Config) -> None:
 
 def _match_rules(config: Config) -> MatchRules:
     asked = config.recognize
-    return MatchRules(asked.min_confidence, asked.max_matches, asked.n_candidates, asked.n_refined)
+    return MatchRules(
+        min_confidence=asked.min_confidence,
+        max_matches=asked.max_matches,
+        n_candidates=asked.n_candidates,
+        n_refined=asked.n_refined,
+    )
 
 
 def _n_processes(config: Config) -> int:
