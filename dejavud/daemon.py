@@ -231,6 +231,8 @@ def _match_rules(config: Config) -> MatchRules:
     asked = config.recognize
     return MatchRules(
         min_confidence=asked.min_confidence,
+        min_coverage=asked.min_coverage,
+        enough_s=asked.enough_s,
         max_matches=asked.max_matches,
         n_candidates=asked.n_candidates,
         n_refined=asked.n_refined,

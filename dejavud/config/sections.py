@@ -34,6 +34,8 @@ class Recognize:
 
     max_query_s: float = 120.0
     min_confidence: float = 0.9
+    min_coverage: float = 0.4
+    enough_s: float = 3.0
     max_matches: int = 1
     n_candidates: int = 400
     n_refined: int = 20
@@ -223,6 +225,8 @@ RULES: dict[str, Rule] = {
     "engine.df_max_bins": _between(1, 127, "bins"),
     "recognize.max_query_s": _between(1, 3600, "seconds"),
     "recognize.min_confidence": _between(0, 1),
+    "recognize.min_coverage": _between(0, 1),
+    "recognize.enough_s": _between(0, 3600, "seconds"),
     "recognize.max_matches": _between(1, 100),
     "recognize.n_candidates": _between(1, 100_000),
     "recognize.n_refined": _between(1, 100_000),
