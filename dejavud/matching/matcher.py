@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     ConstellationReader = Callable[[Sequence[int]], Mapping[int, Constellation]]
 
 
+MIN_CANDIDATES = 80
+"""Candidates of the longest query.  With 120 tracks 40 are enough from two seconds on; the rest is for larger libraries."""
+
 N_JUDGED = 8
 """Tracks whose best alignment is judged; those behind them explain the query worse than eight others."""
 
@@ -35,7 +38,7 @@ class MatchRules:
     min_coverage, enough_s : so much of the query, or so many seconds of it where that is less, must be explained.  Tracks that share
         samples or a drum machine agree to the bit, but in scattered moments only.
     max_matches : at most so many tracks are named.
-    n_candidates : alignments that are verified, of all that got votes.
+    n_candidates : alignments that are verified of a query of a second; a longer query's votes say more, so fewer are.
     n_refined : of those, alignments that are placed to a fraction of a frame.
     """
 
@@ -44,7 +47,7 @@ class MatchRules:
     enough_s: float = 3.0
     max_matches: int = 1
     n_candidates: int = 400
-    n_refined: int = 40
+    n_refined: int = 20
 
 
 class Matcher:
@@ -64,7 +67,8 @@ class Matcher:
         """
         if not len(hits) or query.evidence.n_frames == 0:
             return ()
-        candidates = vote(hits, self._rules.n_candidates)
+        n_candidates = max(MIN_CANDIDATES, round(self._rules.n_candidates / max(1.0, query.duration_s)))
+        candidates = vote(hits, n_candidates)
         constellations = read_constellations(np.unique(candidates.track_ids).tolist())
         verifier = Verifier(query.evidence)
         verified = verifier.verify(candidates, constellations, self._rules.n_refined)

@@ -198,9 +198,8 @@ def _class_of_depth() -> Array:
 def _chance(classes: Array) -> Array:
     """Return float64 [n_bins, N_CLASSES]: how often a place in each bin of the query is in each class."""
     n_shifts, n_frames, n_bins = classes.shape
-    counts = np.zeros((n_bins, N_CLASSES))
-    for k in range(N_CLASSES):
-        counts[:, k] = np.count_nonzero(classes == k, axis=(0, 1)) / n_shifts
+    cells = classes + N_CLASSES * np.arange(n_bins, dtype=np.uint16)
+    counts = np.bincount(cells.ravel(), minlength=n_bins * N_CLASSES).reshape(n_bins, N_CLASSES) / n_shifts
     sums = np.zeros((n_bins + 1, N_CLASSES))
     np.cumsum(counts, axis=0, out=sums[1:])
     bins = np.arange(n_bins)
