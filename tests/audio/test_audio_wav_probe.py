@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from synthetic import synthesize, write_wav
+
+from dejavud.audio.decode import open_audio
+
+RATE_HZ = 48_000
+
+
+def _ac3(path: Path) -> bytes:
+    """Return four seconds of music as AC-3 on its way to a digital output, where it passes for 16-bit stereo."""
+    samples = np.stack([synthesize(1, 4.0, RATE_HZ)] * 2)
+    with av.open(str(path), "w", format="spdif") as out:
+        stream = out.add_stream("ac3", rate=RATE_HZ, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+        frame.sample_rate = RATE_HZ
+        fifo = av.AudioFifo()
+        fifo.write(frame)
+        for part in fifo.read_many(1536):
+            out.mux(stream.encode(part))
+        out.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def test_compressed_audio_that_a_wav_says_is_pcm_is_decoded_as_what_it_is(tmp_path: Path) -> None:
+    """AC-3 under the header of a wav, as digital outputs are recorded, is music, not the noise that its bytes are as samples."""
+    wav = tmp_path / "output.wav"
+    with wave.open(str(wav), "wb") as out:
+        out.setnchannels(2)
+        out.setsampwidth(2)
+        out.setframerate(RATE_HZ)
+        out.writeframes(_ac3(tmp_path / "output"))
+    with open_audio(wav, name="output.wav", rate_hz=8000) as reader:
+        heard = np.concatenate(list(reader))
+    assert reader.info.codec == "ac3"
+    assert len(heard) / 8000 == pytest.approx(4.0, abs=0.1)
+
+
+def test_opening_a_wav_reads_little_of_it(tmp_path: Path) -> None:
+    """Whether PCM is PCM is judged by its beginning: of a minute, hardly more than a second is read before the first samples."""
+    path = write_wav(tmp_path / "minute.wav", np.tile(synthesize(2, 10.0, RATE_HZ), 6), RATE_HZ)
+    with open_audio(path, name="minute.wav", rate_hz=8000) as reader:
+        next(iter(reader))
+        read_bytes = _position(path)
+    assert read_bytes < 600_000
+
+
+def _position(path: Path) -> int:
+    """Return how far this process has read the open file at `path`."""
+    for fd in Path("/proc/self/fd").iterdir():
+        if fd.exists() and fd.resolve() == path.resolve():
+            return int((Path("/proc/self/fdinfo") / fd.name).read_text().split()[1])
+    raise AssertionError(path)
