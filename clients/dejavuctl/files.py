@@ -12,44 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 from dejavuctl.failures import Failed, Usage
 from dejavuctl.output import printable
 from dejavud.errors import UnreadableFile
+from dejavud.wire.audio_extensions import AUDIO_EXTENSIONS as AUDIO_EXTENSIONS  # noqa: PLC0414 - also known by this module's name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-AUDIO_EXTENSIONS = (
-    "aac",
-    "ac3",
-    "aif",
-    "aifc",
-    "aiff",
-    "alac",
-    "amr",
-    "ape",
-    "au",
-    "caf",
-    "flac",
-    "m4a",
-    "m4b",
-    "mka",
-    "mp2",
-    "mp3",
-    "mp4",
-    "mpc",
-    "oga",
-    "ogg",
-    "opus",
-    "ra",
-    "snd",
-    "spx",
-    "tta",
-    "wav",
-    "wave",
-    "webm",
-    "weba",
-    "wma",
-    "wv",
-)
-"""What is taken from a folder when nobody says otherwise; files that are named are tried whatever they are called."""
 
 _READ_BYTES = 65_536
 

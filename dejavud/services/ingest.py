@@ -55,14 +55,14 @@ class TrackFile:
 
     path : where its bytes are now.
     name : what its owner calls it.
-    kept_path : what the track remembers of where it came from.
+    kept_path : what the track remembers of where it came from, None where it is to be known by its title.
     tags : what the owner says of it; goes before what the file says of itself.
     limit_s : fingerprint no more than this; None for all of it.
     """
 
     path: Path
     name: str
-    kept_path: str
+    kept_path: str | None
     tags: Tags
     limit_s: float | None = None
 
@@ -208,7 +208,7 @@ def _entry(file: TrackFile, sha1: str, fingerprinted: jobs.FingerprintedFile) ->
         title=_storable(file.tags.title or own.title or file.name),
         artist=_storable_or_none(file.tags.artist or own.artist),
         album=_storable_or_none(file.tags.album or own.album),
-        path=_storable(file.kept_path),
+        path=_storable_or_none(file.kept_path),
         file_sha1=sha1,
         duration_s=fingerprinted.duration_s,
         constellation=fingerprinted.constellation,

@@ -67,13 +67,14 @@ class Recognizer:
         match: Matching,
         settings: RecognizerSettings,
         microphones: Microphones,
+        constellations: ConstellationCache | None = None,
     ) -> None:
         self._index = index
         self._workers = workers
         self._hub = hub
         self._params = params
         self._match = match
-        self._constellations = ConstellationCache(index)
+        self._constellations = constellations or ConstellationCache(index)
         self._settings = settings
         self._microphones = microphones
         self.counts = QueryCounts()

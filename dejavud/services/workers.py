@@ -221,7 +221,10 @@ async def open_workers(*, n_processes: int, max_waiting: int) -> AsyncIterator[P
 
 
 class InlineWorkers:
-    """`Workers` that run everything at once where they are called: for unit tests and their mock clocks."""
+    """`Workers` that run everything at once where they are called.
+
+    For a program that asks one thing at a time and waits for it, and for unit tests and their mock clocks.
+    """
 
     async def process(
         self,

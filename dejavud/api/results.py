@@ -1,0 +1,90 @@
+"""Recognitions in the shape of the old library, with true values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dejavud.interfaces.legacy import song_name
+from dejavud.matching.matcher import Matcher
+from dejavud.services.views import track_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.matching.matcher import MatchRules
+    from dejavud.values import Alignment, Constellation, Hits, Match, QueryFingerprint, Recognition
+
+
+class CountingMatcher:
+    """Matches, and counts the hits that agree with each alignment: with it to the frame on either side of it.
+
+    n_aligned : by track id, after `match`.
+    """
+
+    def __init__(self, params: Params, rules: MatchRules) -> None:
+        self._matcher = Matcher(params, rules)
+        self.n_aligned: dict[int, int] = {}
+
+    def match(
+        self,
+        query: QueryFingerprint,
+        hits: Hits,
+        read_constellations: Callable[[Sequence[int]], Mapping[int, Constellation]],
+        n_index_frames: float,
+    ) -> tuple[Alignment, ...]:
+        """See `Matcher.match`."""
+        alignments = self._matcher.match(query, hits, read_constellations, n_index_frames)
+        for alignment in alignments:
+            own = hits.track_ids == alignment.track_id
+            deltas = hits.track_offsets[own] - hits.query_offsets[own]
+            self.n_aligned[alignment.track_id] = int(np.count_nonzero(np.abs(deltas - alignment.delta_frames) < 1))
+        return alignments
+
+
+def answer_of(recognition: Recognition, n_aligned: Mapping[int, int], params: Params) -> dict[str, Any]:
+    """Return a recognition as the old library's file recognizer did; times in seconds."""
+    timings = recognition.timings
+    return {
+        "total_time": timings.total_ms / 1000,
+        "fingerprint_time": timings.fingerprint_ms / 1000,
+        "query_time": timings.lookup_ms / 1000,
+        "align_time": timings.match_ms / 1000,
+        "results": [
+            song_of(
+                match,
+                params=params,
+                query_s=recognition.duration_s,
+                n_hashes=recognition.n_hashes,
+                n_aligned=n_aligned[match.track.id],
+            )
+            for match in recognition.matches
+        ],
+    }
+
+
+def song_of(match: Match, *, params: Params, query_s: float, n_hashes: int, n_aligned: int) -> dict[str, Any]:
+    """Return one match as ``results`` lists it.
+
+    query_s : the query's length.  n_hashes : of the query.  n_aligned : of its hashes, those met where the match lies.
+
+    The old confidences were shares of hashes that happened to be the same.  Ours are the shares of time that they stood for: how
+    much of the input the song explains, and how much of the song that is.  How sure the match is is ``confidence``.
+    """
+    track = match.track
+    offset_s = match.track_start_s - match.query_start_s  # one of the two is 0
+    return {
+        "song_id": track.id,
+        "song_name": song_name(track_view(track)),
+        "input_total_hashes": n_hashes,
+        "fingerprinted_hashes_in_db": track.n_hashes,
+        "hashes_matched_in_input": min(n_aligned, n_hashes),
+        "input_confidence": round(match.coverage, 4),
+        "fingerprinted_confidence": round(min(1.0, match.coverage * query_s / track.duration_s), 4),
+        "offset": round(offset_s / params.frames_to_seconds(1)),
+        "offset_seconds": round(offset_s, 5),
+        "file_sha1": track.file_sha1,
+        "confidence": match.confidence,
+    }
