@@ -60,6 +60,11 @@ class Constellation:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def most_prominent(self, n_quarters: int) -> Constellation:
+        """Return the constellation of the first `n_quarters` quarters only."""
+        kept = self.quarters < n_quarters
+        return Constellation(self.frames[kept], self.bins[kept], self.n_frames, self.quarters[kept])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hashes:

@@ -33,7 +33,7 @@ class Recognize:
     """Queries: the longest one, and `dejavud.matching.matcher.MatchRules`."""
 
     max_query_s: float = 120.0
-    min_confidence: float = 0.9
+    min_confidence: float = 0.99
     min_coverage: float = 0.4
     enough_s: float = 3.0
     max_matches: int = 1
@@ -215,6 +215,7 @@ RULES: dict[str, Rule] = {
     "engine.peak_radius_frames": _between(1, 100, "frames"),
     "engine.density_window_frames": _between(1, 1000, "frames"),
     "engine.track_peaks_per_s": _between(1, 500, "peaks a second"),
+    "engine.track_landmark_quarters": _between(1, 4),
     "engine.track_fan_out": _between(1, 50),
     "engine.query_peaks_per_s": _between(1, 500, "peaks a second"),
     "engine.query_fan_out": _between(1, 50),

@@ -63,8 +63,8 @@ class TrackExtractor(Extractor):
 
 
 def track_hashes(constellation: Constellation, params: Params) -> Hashes:
-    """Return the hashes to store of a track's constellation."""
-    return pair(constellation, params, params.track_fan_out)
+    """Return the hashes to store of a track's constellation: pairs of its most prominent peaks, which noise takes last."""
+    return pair(constellation.most_prominent(params.track_landmark_quarters), params, params.track_fan_out)
 
 
 def fingerprint_query(samples: Array, params: Params) -> QueryFingerprint:

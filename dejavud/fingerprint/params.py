@@ -20,7 +20,8 @@ class Params:
     bin_min, bin_max : peaks are sought in bins [bin_min, bin_max).
     peak_radius_bins, peak_radius_frames : a peak is the maximum of this many bins and frames to either side.
     density_window_frames : peaks compete for their place among those this far to either side.
-    track_peaks_per_s, track_fan_out : how densely a track is stored.
+    track_peaks_per_s : how densely a track's constellation is stored, for verification.
+    track_landmark_quarters, track_fan_out : its landmarks are pairs of the most prominent quarters of the peaks, so many an anchor.
     query_peaks_per_s, query_fan_out, query_shifts : how densely a query is asked; shifts are parts of a hop, made for
         queries of up to query_shifts_until_s.
     dt_min_frames, dt_max_frames, df_max_bins : the target zone.
@@ -35,9 +36,10 @@ class Params:
     peak_radius_bins: int = 6
     peak_radius_frames: int = 4
     density_window_frames: int = 16
-    track_peaks_per_s: float = 30.0
-    track_fan_out: int = 3
-    query_peaks_per_s: float = 70.0
+    track_peaks_per_s: float = 50.0
+    track_landmark_quarters: int = 2
+    track_fan_out: int = 2
+    query_peaks_per_s: float = 90.0
     query_fan_out: int = 12
     query_shifts: int = 4
     query_shifts_until_s: float = 20.0

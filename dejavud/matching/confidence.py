@@ -10,7 +10,7 @@ from scipy.special import expit, logsumexp
 if TYPE_CHECKING:
     from dejavud.values import Array
 
-EVIDENCE_WEIGHT = 0.6
+EVIDENCE_WEIGHT = 0.8
 """Peaks of one sound are not independent witnesses: what a nat of the ratio is worth, measured on queries of unknown music."""
 
 

@@ -42,7 +42,7 @@ class MatchRules:
     n_refined : of those, alignments that are placed to a fraction of a frame.
     """
 
-    min_confidence: float = 0.9
+    min_confidence: float = 0.99
     min_coverage: float = 0.4
     enough_s: float = 3.0
     max_matches: int = 1
