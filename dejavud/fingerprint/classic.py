@@ -7,7 +7,8 @@ in double precision, so that even ties between cells fall as they fell; what fol
   made by doubling.
 - dejavu counts digital silence as 0 dB and takes flat silence out of the maxima by an erosion.  As a peak lies above
   `amp_min_db`, which is not negative, neither can change what is a peak, and neither is done.
-- dejavu hashes every pair.  Here every *distinct* pair is hashed, once.
+- dejavu hashes every pair.  Here every *distinct* pair is hashed, once: half of them where two channels are alike, 84 to 98 %
+  in one channel of music.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def classic_fingerprint_channels(channels: Sequence[Array], params: ClassicParam
     digests = _sha1(distinct)[:, :n_bytes]
     # The bytes as one fixed-length string a row: numpy sorts those, and as all are equally long their padding is no matter.
     names, rank = np.unique(np.ascontiguousarray(digests).view(f"S{n_bytes}").ravel(), return_inverse=True)
-    both = np.unique(rank[which] << 32 | np.concatenate(offsets))
+    both = np.sort(rank[which] << 32 | np.concatenate(offsets))  # np.unique would take ten times as long
+    both = both[np.diff(both, prepend=-1) > 0]
     return ClassicHashes(names.view(np.uint8).reshape(-1, n_bytes)[both >> 32], both & 0xFFFFFFFF)
 
 
@@ -132,6 +134,7 @@ def _levels(samples: Array, start: int, stop: int, params: ClassicParams) -> Arr
 
     Every operation is matplotlib's, with its rounding: a whole complex transform though the samples are real, a complex
     product for the power, and what looks like two divisions done as the products that numpy makes of a complex division.
+    A real transform takes a third of the time, but of a steady tone it makes another set: 231 pairs where the original has 66.
     """
     window = np.hanning(params.n_fft)
     first, last = start * params.hop_samples, (stop - 1) * params.hop_samples + params.n_fft
