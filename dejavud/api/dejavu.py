@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -101,13 +101,8 @@ class Dejavu:
         self.fingerprint_limit = choice.limit_s
         self._config = choice.config
         self._params = choice.config.engine
-        asked = choice.config.recognize
-        self._rules = MatchRules(
-            min_confidence=asked.min_confidence,
-            max_matches=asked.max_matches,
-            n_candidates=asked.n_candidates,
-            n_refined=asked.n_refined,
-        )
+        asked = choice.config.recognize  # has every rule by its name
+        self._rules = MatchRules(**{rule.name: getattr(asked, rule.name) for rule in fields(MatchRules)})
         with ExitStack() as stack:
             self._index = stack.enter_context(open_index(choice.config.data.url, self._params))
             self._close = weakref.finalize(self, stack.pop_all().close)
