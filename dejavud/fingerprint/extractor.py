@@ -25,6 +25,7 @@ class Extractor:
     """The constellation of a recording that arrives in blocks: the same one, to the bit, for every way of cutting it into blocks."""
 
     def __init__(self, params: Params, peaks_per_s: float, *, keep_depths: bool = False) -> None:
+        self._n_bins = params.bin_max - params.bin_min
         self._framer = Framer(params)
         self._spectrogram = Spectrogram(params)
         self._picker = PeakPicker(params, keep_depths=keep_depths)
@@ -48,7 +49,7 @@ class Extractor:
 
     def depths(self) -> Array:
         """Return uint8 [n_frames, n_bins], after `finish`: one shift of `values.Evidence`."""
-        return np.concatenate(self._picker.depths) if self._picker.depths else np.empty((0, 0), np.uint8)
+        return np.concatenate([np.empty((0, self._n_bins), np.uint8), *self._picker.depths])
 
     def _take(self, frames: Array) -> None:
         candidates = self._picker.feed(self._spectrogram.levels(frames))
