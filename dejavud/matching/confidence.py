@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, logsumexp
+
+from dejavud.matching.logarithms import log_sum_exp
 
 if TYPE_CHECKING:
     from dejavud.values import Array
@@ -26,5 +27,6 @@ def confidence(log_ratio: float, rivals: Array, n_alignments: float) -> float:
     rivals : float64 [n], ratios of the best alignments of other recordings.
     n_alignments : number of (track, frame) places that the query could have matched.
     """
-    others = logsumexp(np.append(EVIDENCE_WEIGHT * rivals, np.log(max(1.0, n_alignments))))
-    return float(expit(EVIDENCE_WEIGHT * log_ratio - others))
+    others = log_sum_exp(np.append(EVIDENCE_WEIGHT * rivals, np.log(max(1.0, n_alignments))))
+    log_odds = EVIDENCE_WEIGHT * log_ratio - float(others)
+    return float(np.exp(-np.logaddexp(0.0, -log_odds)))

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import logsumexp
+
+from dejavud.matching.logarithms import log_sum_exp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,7 +164,7 @@ class Verifier:
         for severity, gains in enumerate(self._gains):
             sums[..., severity] = np.bincount(peaks.cells, gains[peaks.bins, classes], math.prod(shape)).reshape(shape)
         by_model = sum(sums[:, :, quarter, self._models[:, quarter]] for quarter in range(_N_QUARTERS))
-        return (logsumexp(by_model, axis=2) - np.log(len(self._models))).sum(axis=1)
+        return (log_sum_exp(by_model) - np.log(len(self._models))).sum(axis=1)
 
 
 @dataclass(frozen=True, slots=True)
