@@ -9,15 +9,19 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dejavuctl.connection import Connection
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _START_S = 60.0
+_POLL_S = 0.05
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -64,7 +68,7 @@ class OwnDaemon:
 
     def peak_bytes(self) -> int:
         """Return the most memory that any one of the daemon's processes has had resident."""
-        return max(map(_peak_bytes, [self.pid, *self.workers()]))
+        return max(map(peak_bytes, [self.pid, *self.workers()]))
 
 
 @contextmanager
@@ -75,7 +79,7 @@ def own_daemon(data_dir: Path | None = None) -> Iterator[OwnDaemon]:
         with (folder / "log").open("wb") as log, _started(folder, data_dir or folder / "data", log.fileno()) as process:
             control = f"ipc://{folder}/c"
             try:
-                yield OwnDaemon(process.pid, control, _http_address(control))
+                yield OwnDaemon(process.pid, control, _status_when_warm(control)["endpoints"]["http"][0])
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait()
@@ -110,15 +114,14 @@ def _started(folder: Path, data_dir: Path, log: int) -> Iterator[subprocess.Pope
     yield process
 
 
-def _http_address(control: str) -> str:
-    status = subprocess.run(
-        [sys.executable, "-m", "dejavuctl", "--control", control, "status", "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    address: str = json.loads(status.stdout)["endpoints"]["http"][0]
-    return address
+def _status_when_warm(control: str) -> dict[str, Any]:
+    """Return the daemon's status once its workers have loaded what they need, which they do after it is ready."""
+    with Connection(control) as connection:
+        while True:
+            status: dict[str, Any] = connection.call("status", {})
+            if not status["workers"]["n_busy"]:
+                return status
+            time.sleep(_POLL_S)
 
 
 def _cpu_s(pid: int) -> float:
@@ -126,6 +129,7 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
-def _peak_bytes(pid: int) -> int:
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process has had resident (getrusage would count its parent's too)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

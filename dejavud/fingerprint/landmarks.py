@@ -21,8 +21,8 @@ def pair(constellation: Constellation, params: Params, fan_out: int) -> Hashes:
     """
     frames, bins = constellation.frames, constellation.bins.astype(np.int32)
     used = np.zeros(len(frames), np.int32)
-    values: list[Array] = []
-    offsets: list[Array] = []
+    paired: list[Array] = []
+    targets: list[Array] = []
     for lag in range(1, len(frames)):  # the lag-th next peak of every anchor at once
         dt = frames[lag:] - frames[:-lag]
         open_zone = (dt <= params.dt_max_frames) & (used[:-lag] < fan_out)
@@ -31,8 +31,9 @@ def pair(constellation: Constellation, params: Params, fan_out: int) -> Hashes:
         df = bins[lag:] - bins[:-lag]
         anchors = np.flatnonzero(open_zone & (dt >= params.dt_min_frames) & (np.abs(df) <= params.df_max_bins))
         used[anchors] += 1
-        values.append(pack(bins[anchors], df[anchors], dt[anchors]))
-        offsets.append(frames[anchors])
-    if not values:
+        paired.append(anchors)
+        targets.append(anchors + lag)
+    if not paired:
         return Hashes.concatenate([])
-    return Hashes(np.concatenate(values), np.concatenate(offsets))
+    anchor, target = np.concatenate(paired), np.concatenate(targets)
+    return Hashes(pack(bins[anchor], bins[target] - bins[anchor], frames[target] - frames[anchor]), frames[anchor])
