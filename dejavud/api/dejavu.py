@@ -28,7 +28,7 @@ from dejavud.audio.microphone import list_devices, open_microphone
 from dejavud.errors import DejavudError, InvalidRequest
 from dejavud.fingerprint.extractor import fingerprint_query
 from dejavud.index.open import open_index
-from dejavud.matching.matcher import MatchRules
+from dejavud.matching.matcher import Matcher, MatchRules
 from dejavud.services.commands import no_progress
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import EventHub
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from dejavud.services.ingest import Ingested
+    from dejavud.services.recognizer import Matching
     from dejavud.services.workers import Workers
     from dejavud.values import Array, Recognition
 
@@ -167,11 +168,21 @@ class Dejavu:
         IndexUnavailable
             And its like: nothing can be stored.
         """
-        if nprocesses is not None and (isinstance(nprocesses, bool) or nprocesses < 1):
-            raise InvalidRequest(reason=f"nprocesses must be at least 1, or None for one a core, not {nprocesses!r}")
         if isinstance(extensions, str):
             raise InvalidRequest(reason=f"extensions must be a list of them, such as [{extensions!r}]")
-        files = [self._track_file(found) for found in audio_files(Path(path).expanduser(), extensions)]
+        return self.fingerprint_files(audio_files(Path(path).expanduser(), extensions), nprocesses, progress=progress)
+
+    def fingerprint_files(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        nprocesses: int | None = None,
+        *,
+        progress: Callable[[int, int, str], object] | None = None,
+    ) -> FolderReport:
+        """Add these files, and return what became of each, as `fingerprint_directory` does for those of a folder."""
+        if nprocesses is not None and (isinstance(nprocesses, bool) or nprocesses < 1):
+            raise InvalidRequest(reason=f"nprocesses must be at least 1, or None for one a core, not {nprocesses!r}")
+        files = [self._track_file(Path(path)) for path in paths]
         report = FolderReport()
 
         def tell(file: TrackFile, outcome: Ingested | DejavudError) -> None:
@@ -213,6 +224,18 @@ class Dejavu:
         file = Path(path).expanduser()
         return self._recognize(
             lambda recognizer: recognizer.recognize_file(file, file.name, limit_s=self.fingerprint_limit)
+        )
+
+    def recognition(self, path: str | os.PathLike[str], *, min_confidence: float | None = None) -> Recognition:
+        """Return what the file at `path` is, as `dejavud.values.Recognition`: matches with their stretches and speed, and times.
+
+        min_confidence : 0 to 1, instead of the configuration's; 0 tells the best guess, however unsure.  Raises as `recognize_file`.
+        """
+        rules = self._rules if min_confidence is None else replace(self._rules, min_confidence=min_confidence)
+        file = Path(path).expanduser()
+        return self._ask(
+            lambda recognizer: recognizer.recognize_file(file, file.name, limit_s=self.fingerprint_limit),
+            Matcher(self._params, rules).match,
         )
 
     def recognize_microphone(self, seconds: float, *, device: str | int | None = None) -> dict[str, Any]:
@@ -286,18 +309,21 @@ class Dejavu:
 
     def _recognize(self, ask: Callable[[Recognizer], Awaitable[Recognition]]) -> dict[str, Any]:
         counting = CountingMatcher(self._params, self._rules)
+        return answer_of(self._ask(ask, counting.match), counting.n_aligned, self._params)
+
+    def _ask(self, ask: Callable[[Recognizer], Awaitable[Recognition]], match: Matching) -> Recognition:
         workers, rate_hz = InlineWorkers(), self._params.rate_hz
         recognizer = Recognizer(
             self._index,
             workers,
             EventHub(),
             self._params,
-            match=counting.match,
+            match=match,
             settings=RecognizerSettings(self._config.recognize.max_query_s, _NO_DEADLINE_S),
             microphones=Microphones(workers, rate_hz, open_microphone=open_microphone, list_devices=list_devices),
             constellations=self._constellations,
         )
-        return answer_of(self._run(partial(ask, recognizer)), counting.n_aligned, self._params)
+        return self._run(partial(ask, recognizer))
 
     async def _ingest_in_processes(
         self,

@@ -216,3 +216,22 @@ def test_a_take_of_no_length_is_refused(library: Dejavu, seconds: Any) -> None: 
     """Seconds are a number above 0; the old program passed its argument on as text."""
     with pytest.raises(InvalidRequest, match="seconds"):
         library.recognize(MicrophoneRecognizer, seconds)
+
+
+def test_a_recognition_tells_the_best_guess_when_asked_to(library: Dejavu, music: Path, tmp_path: Path) -> None:
+    """By the configuration's rules or by a confidence of one's own: music that is not there is no match, or an unsure guess."""
+    surely = library.recognition(clip_file(tmp_path / "clip.wav", 3, 2.5))
+    assert [match.track.path for match in surely.matches] == [str(music / "piece3.wav")]
+    assert surely.matches[0].track_start_s == pytest.approx(2.5, abs=0.02)
+    unknown = clip_file(tmp_path / "unknown.wav", UNKNOWN, 1.0)
+    assert library.recognition(unknown).matches == ()
+    assert all(match.confidence < 0.99 for match in library.recognition(unknown, min_confidence=0.0).matches)
+
+
+def test_files_are_added_as_those_of_a_folder_are(music: Path) -> None:
+    """The report tells of the files that were given and of no others."""
+    with Dejavu(dburl="memory://") as library:
+        chosen = [music / "piece1.wav", music / "none.wav"]
+        report = library.fingerprint_files(chosen)
+        assert (list(report.added), list(report.failed)) == ([str(chosen[0])], [str(chosen[1])])
+        assert library.db.get_num_songs() == 1
