@@ -119,12 +119,25 @@ class QueryFingerprint:
     """What is asked of the index for one query.
 
     hashes : of all sub-frame shifts together; offsets in frames of the query.
+    constellation : of the unshifted query, to be asked at other scales.
     evidence : what candidates are verified against.
     """
 
     hashes: Hashes
+    constellation: Constellation
     evidence: Evidence
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many times as fast (tempo) and as high (pitch) as the track a query is played."""
+
+    speed: float
+    pitch: float
+
+
+UNSCALED = Scale(1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +217,8 @@ class IndexStatistics:
 class Alignment:
     """A track laid against the query: where, how well, and for how much of it.
 
-    delta_frames : track frame minus query frame; fractional when the query's sub-frame shifts place it finer.
+    delta_frames : frame of the track at the query's start, to a fraction; negative where the query starts before the track.
+    speed, pitch : how many times as fast and as high as the track the query is.
     score : log-likelihood ratio against chance, nats; for ranking only.
     confidence : 0..1.
     coverage : share of the query's time in which the alignment is seen, 0..1.
@@ -212,6 +226,8 @@ class Alignment:
 
     track_id: int
     delta_frames: float
+    speed: float
+    pitch: float
     score: float
     confidence: float
     coverage: float

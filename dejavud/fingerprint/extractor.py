@@ -76,12 +76,13 @@ def fingerprint_query(samples: Array, params: Params) -> QueryFingerprint:
     """
     duration_s = params.samples_to_seconds(len(samples))
     n_shifts = params.query_shifts if duration_s <= params.query_shifts_until_s else 1
-    hashes, depths = [], []
+    constellations, depths = [], []
     for shift in range(n_shifts):
         extractor = Extractor(params, params.query_peaks_per_s, keep_depths=True)
         extractor.feed(np.asarray(samples[shift * params.hop_samples // n_shifts :], np.float32))
-        hashes.append(pair(extractor.finish(), params, params.query_fan_out))
+        constellations.append(extractor.finish())
         depths.append(extractor.depths())
     n_frames = min(len(rows) for rows in depths)
     evidence = Evidence(np.stack([rows[:n_frames] for rows in depths]), params.bin_min)
-    return QueryFingerprint(Hashes.concatenate(hashes), evidence, duration_s)
+    hashes = Hashes.concatenate([pair(c, params, params.query_fan_out) for c in constellations])
+    return QueryFingerprint(hashes, constellations[0], evidence, duration_s)

@@ -38,6 +38,11 @@ class Candidates:
     prominences: Array
 
     @classmethod
+    def none(cls) -> Candidates:
+        """Return no candidates."""
+        return cls(np.empty(0, np.int32), np.empty(0, np.int16), np.empty(0, np.float32))
+
+    @classmethod
     def concatenate(cls, parts: list[Candidates]) -> Candidates:
         """Return the candidates of all `parts`, in order."""
         return cls(
@@ -86,7 +91,7 @@ class PeakPicker:
     def _pick(self, end: int) -> Candidates:
         """Return the maxima of the frames from `self._done` to `end`, and drop the rows nobody needs any more."""
         if end <= self._done:
-            return Candidates(np.empty(0, np.int32), np.empty(0, np.int16), np.empty(0, np.float32))
+            return Candidates.none()
         rows, first, last = self._rows, self._done - self._first_row, end - self._first_row
         near = rows[max(0, first - self._radius_frames) : last + self._radius_frames]
         top = _running_max(_running_max(near, self._params.peak_radius_bins, axis=1), self._radius_frames, axis=0)
@@ -127,6 +132,10 @@ class PeakPicker:
         return means[frames, lower] * (1 - weight) + means[frames, lower + 1] * weight
 
 
+MIN_RANKED = 4096
+"""So many candidates are ranked at a time, half a minute's worth: ranked segment by segment, a track took a fifth longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Winners:
     """Candidates that became peaks.  quarters : uint8 [n], as `values.Constellation` has them."""
@@ -145,11 +154,16 @@ class PeakSelector:
         self._window = params.density_window_frames
         self._n_places = round(peaks_per_s * params.frames_to_seconds(2 * self._window + 1))
         self._waiting: list[Candidates] = []
+        self._n_fresh = 0
         self._done = 0
 
     def feed(self, candidates: Candidates, n_frames: int) -> Winners:
-        """Return those that won, now that all candidates of the first `n_frames` frames are known."""
+        """Return those that won, now that all candidates of the first `n_frames` frames are known; none until it is worth looking."""
         self._waiting.append(candidates)
+        self._n_fresh += len(candidates.frames)
+        if self._n_fresh < MIN_RANKED:
+            return Winners(Candidates.none(), np.empty(0, np.uint8))
+        self._n_fresh = 0
         return self._select(n_frames - self._window)
 
     def finish(self) -> Winners:

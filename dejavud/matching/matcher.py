@@ -11,14 +11,14 @@ from dejavud.matching.confidence import confidence
 from dejavud.matching.coverage import find_stretch
 from dejavud.matching.verification import Verifier
 from dejavud.matching.voting import vote
-from dejavud.values import Alignment
+from dejavud.values import UNSCALED, Alignment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dejavud.fingerprint.params import Params
     from dejavud.matching.verification import Verified
-    from dejavud.values import Array, Constellation, Hits, QueryFingerprint
+    from dejavud.values import Array, Constellation, Hits, QueryFingerprint, Scale
 
     ConstellationReader = Callable[[Sequence[int]], Mapping[int, Constellation]]
 
@@ -58,9 +58,16 @@ class Matcher:
         self._rules = rules
 
     def match(
-        self, query: QueryFingerprint, hits: Hits, read_constellations: ConstellationReader, n_index_frames: float
+        self,
+        query: QueryFingerprint,
+        hits: Hits,
+        read_constellations: ConstellationReader,
+        n_index_frames: float,
+        scales: Sequence[Scale] = (UNSCALED,),
     ) -> tuple[Alignment, ...]:
         """Return the tracks that sound in the query, the surest first; empty when none is sure enough.
+
+        `hits` are those of `query.hashes`, or of its `scaled_hashes` at these `scales`.
 
         `read_constellations` is called at most once, with the tracks of the candidates; tracks that it leaves out are not answered.
         `n_index_frames` is how many frames of music the index holds: among more music, chance has more tries.
@@ -71,9 +78,10 @@ class Matcher:
         candidates = vote(hits, n_candidates)
         constellations = read_constellations(np.unique(candidates.track_ids).tolist())
         verifier = Verifier(query.evidence)
-        verified = verifier.verify(candidates, constellations, self._rules.n_refined)
+        verified = verifier.verify(candidates, scales, constellations, self._rules.n_refined)
+        n_alignments = n_index_frames * len(scales)
         answers = [
-            self._answer(verifier, verified, place, constellations, n_index_frames)
+            self._answer(verifier, verified, place, constellations, n_alignments)
             for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]
         ]
         rules = self._rules
@@ -87,16 +95,22 @@ class Matcher:
         verified: Verified,
         place: int,
         constellations: Mapping[int, Constellation],
-        n_index_frames: float,
+        n_alignments: float,
     ) -> Alignment:
         """Return a verified candidate judged by the stretch of the query that it explains."""
-        track_id, delta = int(verified.track_ids[place]), float(verified.deltas[place])
-        track = constellations[track_id]
-        stretch = find_stretch(*verifier.agreement(track, delta), verifier.n_frames, self._params)
-        log_ratio = verifier.log_ratio_within(track, delta, stretch.first, stretch.last)
-        rivals = verified.log_ratios[verified.track_ids != track_id]
-        sure = confidence(log_ratio, rivals, n_index_frames)
-        return Alignment(track_id, delta, log_ratio, sure, stretch.coverage)
+        placed = verified[np.array([place])]
+        stretch = find_stretch(*verifier.agreement(placed, constellations), verifier.n_frames, self._params)
+        log_ratio = verifier.log_ratio_within(placed, constellations, stretch.first, stretch.last)
+        rivals = verified.log_ratios[verified.track_ids != placed.track_ids[0]]
+        return Alignment(
+            track_id=int(placed.track_ids[0]),
+            delta_frames=float(placed.deltas[0]),
+            speed=float(placed.speeds[0]),
+            pitch=float(placed.pitches[0]),
+            score=log_ratio,
+            confidence=confidence(log_ratio, rivals, n_alignments),
+            coverage=stretch.coverage,
+        )
 
 
 def _first_of_each_track(track_ids: Array) -> list[int]:

@@ -23,10 +23,10 @@ import numpy as np
 from dejavud.matching.logarithms import log_sum_exp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dejavud.matching.voting import Candidates
-    from dejavud.values import Array, Constellation, Evidence
+    from dejavud.values import Array, Constellation, Evidence, Scale
 
 DEPTH_EDGES_DB = (0.0, 0.75, 1.5, 2.5, 4.0, 6.0, 9.0, 13.0)
 """Upper edges of the depth classes; a ninth class holds what is deeper."""
@@ -58,8 +58,15 @@ CHANCE_SPREAD_BINS = 20
 CHANCE_PRIOR_FRAMES = 60.0
 """The depths of a bin are counted together with this many frames' worth of its neighbours': a short query has few frames of its own."""
 
+N_QUARTERS = 4
+"""Of prominence, as `values.Constellation` has them."""
+
+SCALE_STEPS = (-0.0025, -0.00125, 0.0, 0.00125, 0.0025)
+"""Between two scales of the search, which lie half a per cent apart."""
+
+MARGIN_FRAMES = 4
+
 _LADDER = np.log(SEVERITIES / SEVERITIES.sum(axis=1, keepdims=True))
-_N_QUARTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,128 +74,176 @@ class Verified:
     """Candidates with their evidence, the strongest first.
 
     track_ids : int64 [n].
-    deltas : float64 [n], frames, to a fraction by the sub-frame shift that fits best.
+    deltas : float64 [n], frames of the track at the query's start, to a fraction by the sub-frame shift that fits best.
+    speeds, pitches : float64 [n], how many times as fast and as high as the track the query is.
     log_ratios : float64 [n], log-likelihood ratio against chance, nats.
     """
 
     track_ids: Array
     deltas: Array
+    speeds: Array
+    pitches: Array
     log_ratios: Array
 
     def __len__(self) -> int:
         return len(self.track_ids)
+
+    def __getitem__(self, which: Array | slice) -> Verified:
+        return Verified(
+            self.track_ids[which], self.deltas[which], self.speeds[which], self.pitches[which], self.log_ratios[which]
+        )
 
 
 class Verifier:
     """Holds constellations against one query's evidence."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.n_frames = evidence.n_frames
+        self.n_shifts, self.n_frames, self._n_bins = evidence.depths.shape
         self._bin_min = evidence.bin_min
-        self._classes = _class_of_depth()[evidence.depths]
-        n_bins = evidence.depths.shape[2]
-        self._band_of = np.arange(n_bins) * N_BANDS // max(1, n_bins)
-        chance = _chance(self._classes)
-        self._gains = (_LADDER[:, None, :] - np.log(chance)).astype(np.float32)  # [severity, bin, class]
+        classes = _class_of_depth()[evidence.depths]
+        self._classes = classes.ravel()
+        self._band_of = np.arange(self._n_bins) * N_BANDS // max(1, self._n_bins)
+        gains = _LADDER[:, None, :] - np.log(_chance(classes))
+        # [severity, bin, class]; one class more, of no weight, for the peaks that fall outside the query
+        self._gains = np.pad(gains, ((0, 0), (0, 0), (0, 1))).astype(np.float32)
         self._models = _models(len(_LADDER))
 
-    def verify(self, candidates: Candidates, constellations: Mapping[int, Constellation], n_refined: int) -> Verified:
+    def verify(
+        self,
+        candidates: Candidates,
+        scales: Sequence[Scale],
+        constellations: Mapping[int, Constellation],
+        n_refined: int,
+    ) -> Verified:
         """Return the `n_refined` best candidates with their evidence.
 
         All candidates are looked at where their votes put them; the best then at every sub-frame shift and one frame to
-        either side.  Candidates whose track is not in `constellations` are left out.
+        either side, and those of another scale between the steps of the scales too.  Candidates whose track is not in
+        `constellations` are left out.
         """
         known = np.isin(candidates.track_ids, np.fromiter(constellations, np.int64, len(constellations)))
-        tracks, deltas = candidates.track_ids[known], candidates.deltas[known]
-        n_shifts = len(self._classes)
-        coarse = self._best_of(tracks, deltas, constellations, [(0, shift) for shift in range(0, n_shifts, 2)])[0]
-        best = np.argsort(-coarse, kind="stable")[:n_refined]
-        tracks, deltas = tracks[best], deltas[best]
-        places = [(step, shift) for step in (-1, 0, 1) for shift in range(n_shifts)]
-        ratios, moved = self._best_of(tracks, deltas, constellations, places)
-        order = np.argsort(-ratios, kind="stable")
-        return Verified(tracks[order], (deltas + moved)[order], ratios[order])
+        of_scale = candidates.scales[known]
+        placed = Verified(
+            candidates.track_ids[known],
+            candidates.deltas[known].astype(float),
+            np.array([scale.speed for scale in scales])[of_scale],
+            np.array([scale.pitch for scale in scales])[of_scale],
+            np.full(np.count_nonzero(known), -np.inf),
+        )
+        halves = -np.arange(0, self.n_shifts, 2) / self.n_shifts
+        placed = self._best(placed, constellations, halves)[:n_refined]
+        around = np.arange(-2 * self.n_shifts + 1, self.n_shifts + 1) / self.n_shifts
+        if len(scales) > 1:
+            coarser = self._best(placed, constellations, around, SCALE_STEPS)
+            return self._best(coarser, constellations, around, [step / 8 for step in SCALE_STEPS])
+        return self._best(placed, constellations, around)
 
-    def agreement(self, track: Constellation, delta: float) -> tuple[Array, Array]:
-        """Return (frames, agree) for the track's peaks laid over the query: int [n] and bool [n], a maximum or nearly one."""
-        whole, shift = self._place(delta)
-        frames, bins, _ = self._peaks_under(track, whole)
-        return frames, self._classes[shift][frames, bins] <= AGREEING_CLASS
+    def agreement(self, placed: Verified, constellations: Mapping[int, Constellation]) -> tuple[Array, Array]:
+        """Return (frames, agree) for the track's peaks laid over the query: int [n] and bool [n], a maximum or nearly one.
 
-    def log_ratio_within(self, track: Constellation, delta: float, first: int, last: int) -> float:
+        `placed` is a single alignment, here and in `log_ratio_within`.
+        """
+        frames, _, classes = self._look(self._gather(placed, constellations), placed)
+        inside = classes < N_CLASSES
+        return frames[inside], classes[inside] <= AGREEING_CLASS
+
+    def log_ratio_within(
+        self, placed: Verified, constellations: Mapping[int, Constellation], first: int, last: int
+    ) -> float:
         """Return the log-likelihood ratio of one alignment from the query's frames [first, last) alone, nats."""
-        whole, shift = self._place(delta)
-        peaks = self._gather([(track, whole)])
-        within = (peaks.frames >= first) & (peaks.frames < last)
-        part = _Peaks(1, peaks.cells[within], peaks.frames[within], peaks.bins[within])
-        return float(self._ratios(part, shift)[0])
+        peaks = self._gather(placed, constellations)
+        frames, columns, classes = self._look(peaks, placed)
+        classes[(frames < first) | (frames >= last)] = N_CLASSES
+        return float(self._ratios(peaks, columns, classes)[0])
 
-    def _place(self, delta: float) -> tuple[int, int]:
-        """Return the whole frame and the sub-frame shift that `delta` is made of."""
-        n_shifts = len(self._classes)
-        whole, shift = divmod(-round(delta * n_shifts), n_shifts)
-        return -whole, shift
+    def _best(
+        self,
+        placed: Verified,
+        constellations: Mapping[int, Constellation],
+        steps: Array,
+        scale_steps: Sequence[float] = (0.0,),
+    ) -> Verified:
+        """Return `placed` moved to the best of all steps (frames) and scale steps (parts of the scale), the strongest first."""
+        peaks = self._gather(placed, constellations)
+        best = placed
+        for scale_step in scale_steps:
+            # where the tempo was kept only the pitch is in question, otherwise both change together
+            speeds = np.where(placed.speeds == 1.0, 1.0, placed.speeds * (1 + scale_step))
+            pitches = placed.pitches * (1 + scale_step)
+            for step in steps:
+                moved = Verified(placed.track_ids, placed.deltas + step, speeds, pitches, placed.log_ratios)
+                _, columns, classes = self._look(peaks, moved)
+                ratios = self._ratios(peaks, columns, classes)
+                best = _the_better(best, moved, ratios)
+        return best[np.argsort(-best.log_ratios, kind="stable")]
 
-    def _peaks_under(self, track: Constellation, delta: int) -> tuple[Array, Array, Array]:
-        """Return frames and columns of the query, and quarters, of the track's peaks that the query covers."""
-        first, last = np.searchsorted(track.frames, (delta, delta + self.n_frames))
-        return track.frames[first:last] - delta, track.bins[first:last] - self._bin_min, track.quarters[first:last]
+    def _gather(self, placed: Verified, constellations: Mapping[int, Constellation]) -> _Peaks:
+        """Return the peaks of every placed track that can fall into the query, wherever in a few frames it is moved."""
+        frames, bins, quarters = [], [], []
+        for track_id, delta, speed in zip(placed.track_ids.tolist(), placed.deltas, placed.speeds, strict=True):
+            track = constellations[track_id]
+            borders = (delta - MARGIN_FRAMES, delta + self.n_frames * speed + MARGIN_FRAMES)
+            under = slice(*np.searchsorted(track.frames, borders))
+            frames.append(track.frames[under])
+            bins.append(track.bins[under])
+            quarters.append(track.quarters[under])
+        owners = np.repeat(np.arange(len(frames)), [len(of_one) for of_one in frames])
+        if not len(owners):
+            return _Peaks(len(placed), owners, owners, owners, owners)
+        return _Peaks(len(placed), owners, np.concatenate(frames), np.concatenate(bins), np.concatenate(quarters))
 
-    def _best_of(
-        self, tracks: Array, deltas: Array, constellations: Mapping[int, Constellation], places: list[tuple[int, int]]
-    ) -> tuple[Array, Array]:
-        """Return for each candidate the highest ratio over (step in frames, shift) places, and how far from its delta that was."""
-        ratios, moved = np.full(len(tracks), -np.inf), np.zeros(len(tracks))
-        for step in dict.fromkeys(step for step, _ in places):
-            peaks = self._gather([(constellations[int(t)], int(d) + step) for t, d in zip(tracks, deltas, strict=True)])
-            for shift in (shift for of_step, shift in places if of_step == step):
-                found = self._ratios(peaks, shift)
-                higher = found > ratios
-                ratios[higher], moved[higher] = found[higher], step - shift / len(self._classes)
-        return ratios, moved
+    def _look(self, peaks: _Peaks, placed: Verified) -> tuple[Array, Array, Array]:
+        """Return (frames, columns, classes) of the query, each int [n], where the peaks fall; class N_CLASSES is outside it."""
+        moments = (peaks.frames - placed.deltas[peaks.owners]) / placed.speeds[peaks.owners]
+        frames, shifts = np.divmod(np.rint(moments * self.n_shifts).astype(np.int64), self.n_shifts)
+        columns = np.rint(peaks.bins * placed.pitches[peaks.owners]).astype(np.int64) - self._bin_min
+        inside = (frames >= 0) & (frames < self.n_frames) & (columns >= 0) & (columns < self._n_bins)
+        columns = np.where(inside, columns, 0)
+        cells = (shifts * self.n_frames + np.where(inside, frames, 0)) * self._n_bins + columns
+        return frames, columns, np.where(inside, self._classes[cells], N_CLASSES)
 
-    def _gather(self, placed: list[tuple[Constellation, int]]) -> _Peaks:
-        stretches = [self._peaks_under(track, delta) for track, delta in placed]
-        owner = np.repeat(np.arange(len(placed)), [len(frames) for frames, _, _ in stretches])
-        if not len(owner):
-            return _Peaks(len(placed), owner, owner, owner)
-        frames, bins, quarters = (np.concatenate(parts) for parts in zip(*stretches, strict=True))
-        cells = (owner * N_BANDS + self._band_of[bins]) * _N_QUARTERS + quarters
-        return _Peaks(len(placed), cells, frames, bins)
-
-    def _ratios(self, peaks: _Peaks, shift: int) -> Array:
+    def _ratios(self, peaks: _Peaks, columns: Array, classes: Array) -> Array:
         """Return float64 [n_owners]: each owner's ratio, averaged over severities band by band."""
-        classes = self._classes[shift][peaks.frames, peaks.bins]
-        shape = (peaks.n_owners, N_BANDS, _N_QUARTERS)
+        cells = (peaks.owners * N_BANDS + self._band_of[columns]) * N_QUARTERS + peaks.quarters
+        shape = (peaks.n_owners, N_BANDS, N_QUARTERS)
         sums = np.zeros((*shape, len(self._gains) + 1))  # the last severity: nothing is left, ratio 1
         for severity, gains in enumerate(self._gains):
-            sums[..., severity] = np.bincount(peaks.cells, gains[peaks.bins, classes], math.prod(shape)).reshape(shape)
-        by_model = sum(sums[:, :, quarter, self._models[:, quarter]] for quarter in range(_N_QUARTERS))
+            sums[..., severity] = np.bincount(cells, gains[columns, classes], math.prod(shape)).reshape(shape)
+        by_model = sums[:, :, np.arange(N_QUARTERS), self._models].sum(axis=-1)
         return (log_sum_exp(by_model) - np.log(len(self._models))).sum(axis=1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Peaks:
-    """The peaks of several owners laid over the query.
-
-    cells : int [n], (owner, band, quarter) of each peak as one number.
-    frames, bins : int [n], where in the query each falls.
-    """
+    """The peaks of several owners: int [n] each; frames and bins are the track's."""
 
     n_owners: int
-    cells: Array
+    owners: Array
     frames: Array
     bins: Array
+    quarters: Array
+
+
+def _the_better(best: Verified, moved: Verified, ratios: Array) -> Verified:
+    """Return `best` with those replaced that `moved` does better by its `ratios`."""
+    better = ratios > best.log_ratios
+    return Verified(
+        best.track_ids,
+        np.where(better, moved.deltas, best.deltas),
+        np.where(better, moved.speeds, best.speeds),
+        np.where(better, moved.pitches, best.pitches),
+        np.where(better, ratios, best.log_ratios),
+    )
 
 
 def _models(n_severities: int) -> Array:
     """Return int [n_models, 4]: which rung each quarter stands on; the rung past the ladder says that nothing is left."""
     rungs = {
-        tuple(min(first + slope * q, n_severities) for q in range(_N_QUARTERS))
+        tuple(min(first + slope * q, n_severities) for q in range(N_QUARTERS))
         for slope in SLOPES
         for first in range(n_severities)
     }
-    return np.array(sorted(rungs | {(n_severities,) * _N_QUARTERS}))
+    return np.array(sorted(rungs | {(n_severities,) * N_QUARTERS}))
 
 
 def _class_of_depth() -> Array:

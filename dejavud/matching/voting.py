@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dejavud.fingerprint.scaling import split_offsets
+
 if TYPE_CHECKING:
     from dejavud.values import Array, Hits
 
-DELTA_BITS = 32
+DELTA_BITS, SCALE_BITS = 24, 8
 _DELTA_ZERO = 1 << (DELTA_BITS - 1)
 
 
@@ -19,11 +21,13 @@ class Candidates:
     """Alignments worth a closer look, most votes first.
 
     track_ids : int64 [n].
-    deltas : int64 [n], track frame minus query frame.
+    scales : int64 [n], which of the scales that were asked for (0 where only one was).
+    deltas : int64 [n], frame of the track at the start of the query.
     votes : float64 [n], hits at the delta and its two neighbours.
     """
 
     track_ids: Array
+    scales: Array
     deltas: Array
     votes: Array
 
@@ -32,15 +36,15 @@ class Candidates:
 
 
 def vote(hits: Hits, n_candidates: int) -> Candidates:
-    """Return the `n_candidates` (track, delta) pairs that the most hits agree on; fewer when there are fewer.
+    """Return the `n_candidates` (track, scale, delta) triples that the most hits agree on; fewer when there are fewer.
 
-    A true alignment lies between two frames as often as not, so its votes fall on neighbouring deltas: each pair counts its
-    neighbours' votes too, and a pair that is not the greater of two neighbours is still a candidate of its own.
+    A true alignment lies between two frames as often as not, so its votes fall on neighbouring deltas: each triple counts its
+    neighbours' votes too, and one that is not the greater of two neighbours is still a candidate of its own.
     """
-    deltas = hits.track_offsets.astype(np.int64) - hits.query_offsets
-    keys, counts = np.unique(
-        (hits.track_ids.astype(np.int64) << DELTA_BITS) | (deltas + _DELTA_ZERO), return_counts=True
-    )
+    scales, frames = split_offsets(hits.query_offsets)
+    deltas = hits.track_offsets.astype(np.int64) - frames + _DELTA_ZERO
+    owners = (hits.track_ids.astype(np.int64) << SCALE_BITS) | scales
+    keys, counts = np.unique((owners << DELTA_BITS) | deltas, return_counts=True)
     votes = counts.astype(np.float64)
     adjacent = np.flatnonzero(np.diff(keys) == 1)
     votes[adjacent] += counts[adjacent + 1]
@@ -49,4 +53,5 @@ def vote(hits: Hits, n_candidates: int) -> Candidates:
     if len(keys) > n_candidates:
         best = np.argpartition(-votes, n_candidates - 1)[:n_candidates]
     best = best[np.lexsort((keys[best], -votes[best]))]
-    return Candidates(keys[best] >> DELTA_BITS, (keys[best] & (2 * _DELTA_ZERO - 1)) - _DELTA_ZERO, votes[best])
+    owners, deltas = keys[best] >> DELTA_BITS, (keys[best] & ((1 << DELTA_BITS) - 1)) - _DELTA_ZERO
+    return Candidates(owners >> SCALE_BITS, owners & ((1 << SCALE_BITS) - 1), deltas, votes[best])
