@@ -67,11 +67,10 @@ def commit() -> str:
     return done.stdout.strip() or "not a checkout"
 
 
-def report(scores: Scores, n_refs: int | None) -> str:
-    """Return the score as a page of markdown."""
-    library = "" if n_refs is None else f"{n_refs} recordings in the library, commit {commit()}. "
-    legend = "right track and within 0.5 s of the right place / right track, % of queries by condition and length."
-    return f"{library}{legend[0].upper()}{legend[1:]}\n\n{scores.markdown()}\n{verdicts(scores)}"
+def report(scores: Scores, library: str = "") -> str:
+    """Return the score as a page of markdown, which begins with what `library` says of it."""
+    legend = "Right track and within 0.5 s of the right place / right track, % of queries by condition and length."
+    return f"{library}{legend}\n\n{scores.markdown()}\n{verdicts(scores)}"
 
 
 def main() -> None:
@@ -96,16 +95,17 @@ def main() -> None:
     if not queries:
         parser.error("the manifest holds no query of these conditions and lengths")
     if options.score_only:
-        page = report(Scores(queries, read_answers(options.answers)), None)
+        page = report(Scores(queries, read_answers(options.answers)))
     elif options.refs is None:
         parser.error("name the recordings of the library: --refs")
     else:
         refs = [line for line in options.refs.read_text().splitlines() if line]
+        library = f"{len(refs)} recordings in the library, commit {commit()}. "  # asked before it can change
         with own_daemon(options.data_dir) as daemon:
             paths = fingerprinted(daemon, refs)
             answers = asked(daemon, queries, options.queries.absolute(), paths, options.jobs)
         write_answers(options.answers, answers)
-        page = report(Scores(queries, answers), len(refs))
+        page = report(Scores(queries, answers), library)
     if options.markdown:
         options.markdown.write_text(page)
     print(page, end="")
