@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run of dejavuctl."""
+    """One run of dejavuctl.
 
-    endpoint: str
+    control : the daemon's endpoint as the command line has it, None where it has none.
+    """
+
+    control: str | None
+    environment: Mapping[str, str]
     token: str | None
     out: Output
+
+    @property
+    def endpoint(self) -> str:
+        """Return the daemon's control endpoint; raises `NoDaemon`.  A command that needs no daemon never asks."""
+        return find_endpoint(self.control, self.environment)
 
     def connect(self) -> Connection:
         """Return a connection to the daemon; raises `NoDaemon` where it is plain that there is none."""

@@ -50,7 +50,7 @@ REASONS = {
     "roomnoise": "that room with pink noise at 5 dB and talkers at 10 dB: a phone held up in a bar",
     "noise": "pink noise at {value:g} dB: traffic, wind, an engine; at 0 dB it is as loud as the music",
     "babble": "several people talking at {value:g} dB: a café, a party; at 0 dB they are as loud as the music",
-    "speed": "played {value:+g} % fast, pitch and all: turntables, cheap clocks, radio stations in a hurry",
+    "speed": "speed and pitch {value:+g} %: turntables, cheap clocks, radio stations in a hurry",
     "pitch": "pitch moved by {value:+g} %, tempo kept: a DJ's key lock, a disguised upload",
 }
 _FIXED = ("clean", "mp3_64k", "phone", "room", "roomnoise")

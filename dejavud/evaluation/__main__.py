@@ -1,0 +1,85 @@
+"""What ``dejavuctl`` becomes for `evaluate` and `plot`: ``python -m dejavud.evaluation WORK SETTINGS``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from dejavud.config import Arguments, load
+from dejavud.errors import DejavudError, UnreadableFile
+from dejavud.evaluation.drawing import require_drawing
+from dejavud.evaluation.progress import Progress
+from dejavud.evaluation.settings import EvaluateSettings, PlotSettings
+from dejavud.wire.codes import EXIT_FAILED
+from dejavud.wire.messages import error_body
+
+EXIT_INTERRUPTED = 130
+
+
+def main(work: str, settings: str) -> int:
+    """Do `work` and return the exit status of the client."""
+    as_json = bool(json.loads(settings).get("as_json"))
+    try:
+        require_drawing()
+        return _WORK[work](settings)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except DejavudError as error:
+        if as_json:
+            _print(json.dumps({"error": error_body(error)}, default=str))
+        else:
+            sys.stderr.write(f"dejavuctl: {_shown(error.message)}\n")
+        return EXIT_FAILED
+
+
+def _evaluate(text: str) -> int:
+    from dejavud.evaluation.report import as_text, open_folder, write_report  # noqa: PLC0415 - only this work needs them
+    from dejavud.evaluation.run import evaluate  # noqa: PLC0415
+
+    settings = EvaluateSettings.from_json(text)
+    out = open_folder(Path(settings.out))
+    progress = Progress(sys.stderr)
+    results = evaluate(settings, progress)
+    progress.say(f"{len(results.queries)} queries asked; drawing the report")
+    figures = write_report(results, out)
+    if settings.as_json:
+        _print(json.dumps(figures))
+    else:
+        _print(f"{as_text(results)}\n\n{_shown(str(out / 'report.html'))}")
+    return EXIT_INTERRUPTED if results.interrupted else 0
+
+
+def _plot(text: str) -> int:
+    from dejavud.evaluation.plots import plot_recording  # noqa: PLC0415 - only this work needs it
+
+    settings = PlotSettings.from_json(text)
+    params = load(Arguments(None, False, False, {}), os.environ, Path.cwd()).config.engine  # noqa: FBT003 - neither only checks nor prints
+    png, n_peaks = plot_recording(settings, params)
+    try:
+        Path(settings.out).write_bytes(png)
+    except OSError as error:
+        reason = f"the picture cannot be written there ({error.strerror})"
+        raise UnreadableFile(source=settings.out, reason=reason) from error
+    if settings.as_json:
+        _print(json.dumps({"picture": settings.out, "n_peaks": n_peaks}))
+    else:
+        _print(f"{_shown(settings.out)}: {n_peaks} peaks")
+    return 0
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _shown(text: str) -> str:
+    """Return `text` as any terminal takes it: file names may hold bytes that are no text."""
+    return text.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8")
+
+
+_WORK = {"evaluate": _evaluate, "plot": _plot}
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

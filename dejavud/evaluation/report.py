@@ -1,0 +1,61 @@
+"""What an evaluation leaves in its folder, and what it says on the terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from dejavud.errors import UnreadableFile
+from dejavud.evaluation.charts import CHARTS
+from dejavud.evaluation.examples import examples
+from dejavud.evaluation.measures import cells, false_answers, song_accuracy, summary
+from dejavud.evaluation.page import page
+from dejavud.evaluation.queries import write_queries
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dejavud.evaluation.run import Results
+
+
+def open_folder(out: Path) -> Path:
+    """Return the report's folder, made if it is not there; raises `UnreadableFile` where it cannot be written to."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "summary.json").touch()
+    except OSError as error:
+        raise UnreadableFile(
+            source=str(out), reason=f"the report cannot be written there ({error.strerror})"
+        ) from error
+    return out
+
+
+def write_report(results: Results, out: Path) -> dict[str, Any]:
+    """Write summary.json, queries.csv, the charts and examples as PNG and report.html into `out`; return the summary."""
+    figures = summary(results)
+    text = json.dumps(figures, indent=2, ensure_ascii=True) + "\n"
+    (out / "summary.json").write_text(text, encoding="ascii")
+    write_queries(out / "queries.csv", results.queries)
+    charts = {name: draw(results) for name, draw in CHARTS.items()}
+    shown = examples(results)
+    for name, png in charts.items():
+        (out / f"{name}.png").write_bytes(png)
+    for number, example in enumerate(shown, start=1):
+        (out / f"example-{number}.png").write_bytes(example.picture)
+    (out / "report.html").write_text(page(results, charts, shown), encoding="utf-8")
+    return figures
+
+
+def as_text(results: Results) -> str:
+    """Return the accuracy as a table for a terminal: right tracks in per cent, a row a condition."""
+    by_cell = cells(results.queries)
+    lengths = results.settings.lengths_s
+    width = max(len(name) for name in ("unknown", *results.settings.conditions))
+    lines = [f"{'':{width}}" + "".join(f"{f'{length_s:g} s':>8}" for length_s in lengths)]
+    for condition in results.settings.conditions:
+        shares = [song_accuracy(by_cell.get((condition, length_s), [])) for length_s in lengths]
+        shown = [f"{100 * share.value:.0f} %" if share.whole else "-" for share in shares]
+        lines.append(f"{condition:{width}}" + "".join(f"{text:>8}" for text in shown))
+    unknown = false_answers(results.queries)
+    lines.append(f"unknown music: {unknown.part} of {unknown.whole} clips answered")
+    return "\n".join(lines)
