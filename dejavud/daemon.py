@@ -21,6 +21,7 @@ from dejavud import __version__
 from dejavud.audio.microphone import list_devices, open_microphone
 from dejavud.config import parse_address
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
+from dejavud.fingerprint.scaling import search_scales
 from dejavud.index.open import open_index, without_password
 from dejavud.interfaces.control import ControlSettings, serve_control
 from dejavud.interfaces.http import HttpSettings, serve_http
@@ -130,7 +131,9 @@ def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime
         hub,
         params,
         match=Matcher(params, _match_rules(config)).match,
-        settings=RecognizerSettings(config.recognize.max_query_s, config.limits.query_s),
+        settings=RecognizerSettings(
+            config.recognize.max_query_s, config.limits.query_s, search_scales(config.recognize.speed_search)
+        ),
         microphones=microphones,
     )
     return Services(

@@ -245,6 +245,7 @@ class Match:
     track_start_s: float
     track_end_s: float
     speed: float
+    pitch: float
     coverage: float
 
 

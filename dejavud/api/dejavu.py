@@ -27,6 +27,7 @@ from dejavud.api.songs import SongDatabase
 from dejavud.audio.microphone import list_devices, open_microphone
 from dejavud.errors import DejavudError, InvalidRequest
 from dejavud.fingerprint.extractor import fingerprint_query
+from dejavud.fingerprint.scaling import search_scales
 from dejavud.index.open import open_index
 from dejavud.matching.matcher import Matcher, MatchRules
 from dejavud.services.commands import no_progress
@@ -319,7 +320,9 @@ class Dejavu:
             EventHub(),
             self._params,
             match=match,
-            settings=RecognizerSettings(self._config.recognize.max_query_s, _NO_DEADLINE_S),
+            settings=RecognizerSettings(
+                self._config.recognize.max_query_s, _NO_DEADLINE_S, search_scales(self._config.recognize.speed_search)
+            ),
             microphones=Microphones(workers, rate_hz, open_microphone=open_microphone, list_devices=list_devices),
             constellations=self._constellations,
         )

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dejavud.fingerprint.scaling import split_offsets
 from dejavud.interfaces.legacy import song_name
 from dejavud.matching.matcher import Matcher
 from dejavud.services.views import track_view
+from dejavud.values import UNSCALED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dejavud.fingerprint.params import Params
     from dejavud.matching.matcher import MatchRules
-    from dejavud.values import Alignment, Constellation, Hits, Match, QueryFingerprint, Recognition
+    from dejavud.values import Alignment, Constellation, Hits, Match, QueryFingerprint, Recognition, Scale
 
 
 class CountingMatcher:
@@ -34,12 +36,14 @@ class CountingMatcher:
         hits: Hits,
         read_constellations: Callable[[Sequence[int]], Mapping[int, Constellation]],
         n_index_frames: float,
+        scales: Sequence[Scale] = (UNSCALED,),
     ) -> tuple[Alignment, ...]:
         """See `Matcher.match`."""
-        alignments = self._matcher.match(query, hits, read_constellations, n_index_frames)
+        alignments = self._matcher.match(query, hits, read_constellations, n_index_frames, scales)
         for alignment in alignments:
             own = hits.track_ids == alignment.track_id
-            deltas = hits.track_offsets[own] - hits.query_offsets[own]
+            _, frames = split_offsets(hits.query_offsets[own])
+            deltas = hits.track_offsets[own] - frames
             self.n_aligned[alignment.track_id] = int(np.count_nonzero(np.abs(deltas - alignment.delta_frames) < 1))
         return alignments
 

@@ -36,6 +36,7 @@ class Recognize:
     min_confidence: float = 0.99
     min_coverage: float = 0.4
     enough_s: float = 3.0
+    speed_search: str = "radio"
     max_matches: int = 1
     n_candidates: int = 400
     n_refined: int = 20
@@ -228,6 +229,7 @@ RULES: dict[str, Rule] = {
     "recognize.min_confidence": _between(0, 1),
     "recognize.min_coverage": _between(0, 1),
     "recognize.enough_s": _between(0, 3600, "seconds"),
+    "recognize.speed_search": _one_of("off", "clock", "radio"),
     "recognize.max_matches": _between(1, 100),
     "recognize.n_candidates": _between(1, 100_000),
     "recognize.n_refined": _between(1, 100_000),

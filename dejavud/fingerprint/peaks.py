@@ -69,7 +69,7 @@ class PeakPicker:
         self._context = max(params.density_window_frames, params.peak_radius_frames)
         low, high = params.bin_min - params.peak_radius_bins, params.bin_max + params.peak_radius_bins
         self._columns = slice(max(0, low), min(params.n_fft // 2, high))
-        self._bands = _band_weights(self._columns.stop - self._columns.start)
+        self._band_bins = min(BAND_BINS, self._columns.stop - self._columns.start)
         self._rows: Array = np.empty((0, self._columns.stop - self._columns.start), np.float32)
         self._first_row = 0  # the frame of self._rows[0]
         self._done = 0  # frames whose maxima have been given
@@ -120,16 +120,17 @@ class PeakPicker:
     def _neighbourhood(self, rows: Array, first: int, last: int, frames: Array, columns: Array) -> Array:
         """Return the mean level around each (frame, column): a box in time, bands joined linearly in frequency."""
         start, stop = max(0, first - self._context), min(len(rows), last + self._context)
-        bands = rows[start:stop] @ self._bands
+        bands = _band_sums(rows[start:stop], self._band_bins) / self._band_bins
         sums = np.zeros((len(bands) + 1, bands.shape[1]))
         np.cumsum(bands, axis=0, out=sums[1:])
         centre = np.arange(first - start, last - start)
         begin, end = np.maximum(centre - self._context, 0), np.minimum(centre + self._context + 1, len(bands))
         means = ((sums[end] - sums[begin]) / (end - begin)[:, None]).astype(np.float32)
-        place = np.clip(columns / BAND_BINS - 0.5, 0, means.shape[1] - 1)
-        lower = np.minimum(place.astype(np.intp), means.shape[1] - 2)
+        place = np.clip(columns / self._band_bins - 0.5, 0, means.shape[1] - 1)
+        lower = place.astype(np.intp)
+        upper = np.minimum(lower + 1, means.shape[1] - 1)
         weight = (place - lower).astype(np.float32)
-        return means[frames, lower] * (1 - weight) + means[frames, lower + 1] * weight
+        return means[frames, lower] * (1 - weight) + means[frames, upper] * weight
 
 
 MIN_RANKED = 4096
@@ -201,11 +202,14 @@ def _ranks_within(frames: Array, prominences: Array, window: int) -> Array:
     return rank
 
 
-def _band_weights(n_columns: int) -> Array:
-    """Return float32 [n_columns, n_bands]: the matrix that averages columns over bands of BAND_BINS."""
-    band = np.arange(n_columns) // BAND_BINS
-    weights = (band[:, None] == np.arange(band[-1] + 1)).astype(np.float32)
-    return weights / weights.sum(axis=0)
+def _band_sums(levels: Array, width: int) -> Array:
+    """Return float32 [n_frames, n_columns // width]: the sums over bands of `width` columns; columns short of a band are left out.
+
+    By einsum: as quick as a matrix product, and without the threads that BLAS would set spinning for it.
+    """
+    n_frames, n_columns = levels.shape
+    n_bands = n_columns // width
+    return np.einsum("nbk->nb", levels[:, : n_bands * width].reshape(n_frames, n_bands, width))
 
 
 def _running_max(levels: Array, radius: int, axis: int) -> Array:

@@ -23,11 +23,20 @@ SCALE_STEP = 0.005
 _FRAME_BITS = 20
 
 
-def scales_within(limit: float, *, pitch: bool) -> tuple[Scale, ...]:
-    """Return the scales of a search up to `limit` (0.06 is six per cent) to either side, the nearest first, without the unscaled.
+SEARCHES = {"off": 0.0, "clock": 0.005, "radio": 0.06}
+"""How far each named search goes: clocks of sound cards and players are off by less than half a per cent, turntables and radio
+stations that play faster by less than six."""
 
-    Speeds change tempo and pitch together; with `pitch`, changes of pitch alone are among them too.
+SEARCHED_S = 10.0
+"""A search asks with so much of the query only: what ten seconds do not show at a scale, more would not."""
+
+
+def search_scales(search: str) -> tuple[Scale, ...]:
+    """Return the scales of a search of `SEARCHES`, the nearest first, without the unscaled; none for "off".
+
+    Speeds change tempo and pitch together; "radio" looks for changes of pitch alone too.
     """
+    limit, pitch = SEARCHES[search], search == "radio"
     n_steps = round(limit / SCALE_STEP)
     factors = [1 + sign * k * SCALE_STEP for k in range(1, n_steps + 1) for sign in (1, -1)]
     speeds = [Scale(factor, factor) for factor in factors]
@@ -39,7 +48,8 @@ def scaled_hashes(query: QueryFingerprint, scales: tuple[Scale, ...], params: Pa
 
     The unshifted constellation is moved to where the track has it: bins, to a fraction, down by the pitch, frames apart by the speed.
     """
-    frames, bins = query.constellation.frames, _fine_bins(query)
+    asked = query.constellation.frames < SEARCHED_S * params.frames_per_s
+    frames, bins = query.constellation.frames[asked], _fine_bins(query)[asked]
     moved = []
     for number, scale in enumerate(scales):
         peaks = np.column_stack([np.rint(frames * scale.speed), np.rint(bins / scale.pitch)]).astype(np.int64)

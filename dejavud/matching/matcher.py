@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dejavud.matching.confidence import confidence
+from dejavud.matching.confidence import EVIDENCE_WEIGHT, SCALED_EVIDENCE_WEIGHT, confidence
 from dejavud.matching.coverage import find_stretch
 from dejavud.matching.verification import Verifier
 from dejavud.matching.voting import vote
@@ -50,6 +50,14 @@ class MatchRules:
     n_refined: int = 20
 
 
+@dataclass(frozen=True, slots=True)
+class _Chance:
+    """What an alignment has to stand out from; the fields are those of `confidence`."""
+
+    n_alignments: float
+    evidence_weight: float
+
+
 class Matcher:
     """Turns hits into answers by one set of rules."""
 
@@ -79,9 +87,9 @@ class Matcher:
         constellations = read_constellations(np.unique(candidates.track_ids).tolist())
         verifier = Verifier(query.evidence)
         verified = verifier.verify(candidates, scales, constellations, self._rules.n_refined)
-        n_alignments = n_index_frames * len(scales)
+        chance = _Chance(n_index_frames * len(scales), EVIDENCE_WEIGHT if len(scales) == 1 else SCALED_EVIDENCE_WEIGHT)
         answers = [
-            self._answer(verifier, verified, place, constellations, n_alignments)
+            self._answer(verifier, verified, place, constellations, chance)
             for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]
         ]
         rules = self._rules
@@ -95,7 +103,7 @@ class Matcher:
         verified: Verified,
         place: int,
         constellations: Mapping[int, Constellation],
-        n_alignments: float,
+        chance: _Chance,
     ) -> Alignment:
         """Return a verified candidate judged by the stretch of the query that it explains."""
         placed = verified[np.array([place])]
@@ -108,7 +116,7 @@ class Matcher:
             speed=float(placed.speeds[0]),
             pitch=float(placed.pitches[0]),
             score=log_ratio,
-            confidence=confidence(log_ratio, rivals, n_alignments),
+            confidence=confidence(log_ratio, rivals, chance.n_alignments, chance.evidence_weight),
             coverage=stretch.coverage,
         )
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from dejavud.errors import Timeout
+from dejavud.fingerprint.scaling import scaled_hashes
 from dejavud.services import jobs
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.views import recognition_view
-from dejavud.values import Match, Recognition, Timings
+from dejavud.values import UNSCALED, Match, Recognition, Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from dejavud.services.events import EventHub
     from dejavud.services.microphones import Microphones
     from dejavud.services.workers import Workers
-    from dejavud.values import Alignment, Constellation, Hits, QueryFingerprint, Track
+    from dejavud.values import Alignment, Constellation, Hits, QueryFingerprint, Scale, Track
 
     Matching = Callable[
-        [QueryFingerprint, Hits, Callable[[Sequence[int]], Mapping[int, Constellation]], float], tuple[Alignment, ...]
+        [QueryFingerprint, Hits, Callable[[Sequence[int]], Mapping[int, Constellation]], float, Sequence[Scale]],
+        tuple[Alignment, ...],
     ]
 
 
@@ -39,10 +41,12 @@ class RecognizerSettings:
 
     max_query_s : of a longer query only the beginning is heard.
     timeout_s : for all of one query, from its audio to its answer; the time a microphone listens comes on top.
+    search_scales : speeds and pitches to ask for where the query as it is found nothing.
     """
 
     max_query_s: float = 120.0
     timeout_s: float = 60.0
+    search_scales: tuple[Scale, ...] = ()
 
 
 @dataclass(slots=True)
@@ -109,13 +113,17 @@ class Recognizer:
         self, query: jobs.FingerprintedQuery, source: str, started: float, deadline: trio.CancelScope
     ) -> Recognition:
         fingerprint = query.fingerprint
-        asked = perf_counter()
-        left_s = max(0.001, deadline.deadline - trio.current_time())
-        hits = await self._workers.read(partial(self._index.lookup, fingerprint.hashes, timeout_s=left_s))
-        found = perf_counter()
-        alignments = await self._workers.read(self._align, fingerprint, hits)
+        lookup_s = match_s = 0.0
+        alignments: tuple[Alignment, ...] = ()
+        for scales in ((UNSCALED,), self._settings.search_scales):
+            if alignments or not scales:
+                break
+            asked = perf_counter()
+            hits = await self._workers.read(self._look_up, fingerprint, scales, deadline.deadline - trio.current_time())
+            found = perf_counter()
+            alignments = await self._workers.read(self._align, fingerprint, hits, scales)
+            lookup_s, match_s = lookup_s + found - asked, match_s + perf_counter() - found
         matches = await self._matches(alignments, fingerprint.duration_s)
-        ended = perf_counter()
         recognition = Recognition(
             source=source,
             duration_s=fingerprint.duration_s,
@@ -124,9 +132,9 @@ class Recognizer:
             timings=Timings(
                 decode_ms=query.decode_ms,
                 fingerprint_ms=query.fingerprint_ms,
-                lookup_ms=(found - asked) * 1000,
-                match_ms=(ended - found) * 1000,
-                total_ms=(ended - started) * 1000,
+                lookup_ms=lookup_s * 1000,
+                match_ms=match_s * 1000,
+                total_ms=(perf_counter() - started) * 1000,
             ),
             profile=self._params.profile,
             params_digest=self._params.digest,
@@ -134,10 +142,16 @@ class Recognizer:
         self._tell(recognition)
         return recognition
 
-    def _align(self, fingerprint: QueryFingerprint, hits: Hits) -> tuple[Alignment, ...]:
-        """Match in the worker thread that runs this."""
+    def _look_up(self, fingerprint: QueryFingerprint, scales: tuple[Scale, ...], left_s: float) -> Hits:
+        """Ask the index, in the worker thread that runs this."""
+        unscaled = scales == (UNSCALED,)
+        hashes = fingerprint.hashes if unscaled else scaled_hashes(fingerprint, scales, self._params)
+        return self._index.lookup(hashes, timeout_s=max(0.001, left_s))
+
+    def _align(self, fingerprint: QueryFingerprint, hits: Hits, scales: tuple[Scale, ...]) -> tuple[Alignment, ...]:
+        """Match, in the worker thread that runs this."""
         n_index_frames = self._index.statistics().duration_s * self._params.frames_per_s
-        return self._match(fingerprint, hits, self._constellations.read, n_index_frames)
+        return self._match(fingerprint, hits, self._constellations.read, n_index_frames, scales)
 
     async def _matches(self, alignments: Sequence[Alignment], query_s: float) -> tuple[Match, ...]:
         """Return the alignments with their tracks; one whose track was removed meanwhile is left out."""
@@ -182,9 +196,9 @@ def match_of(alignment: Alignment, track: Track, query_s: float, params: Params)
     Both stretches begin at the same moment.  It is the query's first, and so ``track_start_s`` says where in the track the query begins, unless
     the query began before the track did.
     """
-    delta_s = params.frames_to_seconds(alignment.delta_frames)
-    query_start_s, track_start_s = max(0.0, -delta_s), max(0.0, delta_s)
-    shared_s = max(0.0, min(query_s - query_start_s, track.duration_s - track_start_s))
+    delta_s, speed = params.frames_to_seconds(alignment.delta_frames), alignment.speed
+    query_start_s, track_start_s = max(0.0, -delta_s / speed), max(0.0, delta_s)
+    shared_s = max(0.0, min(query_s - query_start_s, (track.duration_s - track_start_s) / speed))
     return Match(
         track=track,
         confidence=alignment.confidence,
@@ -192,7 +206,8 @@ def match_of(alignment: Alignment, track: Track, query_s: float, params: Params)
         query_start_s=query_start_s,
         query_end_s=query_start_s + shared_s,
         track_start_s=track_start_s,
-        track_end_s=track_start_s + shared_s,
-        speed=1.0,
+        track_end_s=track_start_s + shared_s * speed,
+        speed=speed,
+        pitch=alignment.pitch,
         coverage=alignment.coverage,
     )

@@ -54,6 +54,7 @@ def _match_view(match: Match) -> dict[str, Any]:
         "track_start_s": round(match.track_start_s, 3),
         "track_end_s": round(match.track_end_s, 3),
         "speed": round(match.speed, 4),
+        "pitch": round(match.pitch, 4),
         "coverage": round(match.coverage, 3),
     }
 

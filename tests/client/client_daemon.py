@@ -65,6 +65,7 @@ def recognition(source: str, *track_ids: int) -> dict[str, Any]:
                 "track_start_s": 63.42,
                 "track_end_s": 68.42,
                 "speed": 1.0,
+                "pitch": 1.0,
                 "coverage": 0.93,
             }
             for track_id in track_ids

@@ -34,6 +34,7 @@ MATCH = {
     "track_start_s": 63.424,
     "track_end_s": 68.424,
     "speed": 1.0,
+    "pitch": 1.0,
     "coverage": 0.93,
 }
 SONG = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dejavud.services.events import Event, EventHub
-    from dejavud.values import NewTrack, Track
+    from dejavud.values import Hashes, Hits, NewTrack, Track
 
 PARAMS = Params()
 RATE_HZ = PARAMS.rate_hz
@@ -33,7 +33,7 @@ def track_file(path: Path, *, title: str | None = None, limit_s: float | None = 
 
 
 class WatchedIndex(MemoryIndex):
-    """Notes how many tracks each commit held, and fails where it is told to.
+    """Notes how many tracks each commit held and how often it was asked, and fails where it is told to.
 
     refuses : title of a track that cannot be stored.
     """
@@ -41,6 +41,7 @@ class WatchedIndex(MemoryIndex):
     def __init__(self, *, refuses: str = "", error: Exception | None = None) -> None:
         super().__init__()
         self.commits: list[int] = []
+        self.n_lookups = 0
         self._refuses = refuses
         self._error = error
 
@@ -50,6 +51,11 @@ class WatchedIndex(MemoryIndex):
             raise self._error
         self.commits.append(len(entries))
         return super().add(entries)
+
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
+        """See `Index.lookup`."""
+        self.n_lookups += 1
+        return super().lookup(hashes, timeout_s=timeout_s)
 
 
 def published(hub: EventHub) -> list[Event]:

@@ -65,7 +65,9 @@ class Bench:
         """Stand in for the matcher."""
         if self.error is not None:
             raise self.error
-        return tuple(Alignment(track_id, 0.0, 9.0, 0.5, 1.0) for track_id in sorted({*hits.track_ids.tolist()}))
+        return tuple(
+            Alignment(track_id, 0.0, 1.0, 1.0, 9.0, 0.5, 1.0) for track_id in sorted({*hits.track_ids.tolist()})
+        )
 
     async def ask(self, command: str, call: Call = LOCAL, **params: object) -> dict[str, Any]:
         """Call a command as a transport does, and check that its answer is JSON."""

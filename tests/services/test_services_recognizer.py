@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import soxr
 import trio
 from service_parts import PARAMS, RATE_HZ, WatchedIndex, music_file, published, track_file
 from synthetic import write_wav
 
 from dejavud.audio.decode import decode_audio
 from dejavud.errors import MicrophoneUnavailable, Timeout, UnsupportedAudio
+from dejavud.fingerprint.scaling import search_scales
+from dejavud.matching.matcher import Matcher, MatchRules
 from dejavud.services.commands import no_progress
 from dejavud.services.events import EventHub
 from dejavud.services.ingest import Ingest
@@ -24,21 +27,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dejavud.services.workers import Workers
-    from dejavud.values import Array, Hits, QueryFingerprint, Track
+    from dejavud.values import Array, Track
 
 BLOCK_SAMPLES = 400
 
 
-def most_hits(_query: QueryFingerprint, hits: Hits, _read: object, _n_index_frames: float) -> tuple[Alignment, ...]:
-    """Stand in for the matcher: the one (track, delta) that the most hits agree on, where there are at least 20."""
-    pairs = np.stack([hits.track_ids, hits.track_offsets - hits.query_offsets])
-    if not pairs.size:
-        return ()
-    found, counts = np.unique(pairs, axis=1, return_counts=True)
-    best = counts.argmax()
-    if counts[best] < 20:
-        return ()
-    return (Alignment(int(found[0, best]), float(found[1, best]), float(counts[best]), 1.0, 1.0),)
+MATCH = Matcher(PARAMS, MatchRules()).match
 
 
 class Microphone:
@@ -78,7 +72,7 @@ class Bench:
         self,
         *,
         workers: Workers | None = None,
-        match: Callable[..., tuple[Alignment, ...]] = most_hits,
+        match: Callable[..., tuple[Alignment, ...]] = MATCH,
         settings: RecognizerSettings | None = None,
         heard: Array | None = None,
     ) -> None:
@@ -199,8 +193,8 @@ async def test_a_query_has_a_deadline(tmp_path: Path, autojump_clock: trio.testi
 async def test_a_track_that_is_removed_meanwhile_is_left_out(tmp_path: Path) -> None:
     """An alignment with a track that is gone by the time it is named is no match."""
 
-    def removing(query: QueryFingerprint, hits: Hits, *_rest: object) -> tuple[Alignment, ...]:
-        found = most_hits(query, hits, None, 0.0)
+    def removing(*query_and_hits: Any) -> tuple[Alignment, ...]:  # noqa: ANN401 - what the matcher takes
+        found = MATCH(*query_and_hits)
         bench.index.remove([alignment.track_id for alignment in found])
         return found
 
@@ -226,9 +220,37 @@ async def test_a_match_is_what_query_and_track_share(
 ) -> None:
     """Both stretches start at one moment and end with the query or the track, whichever is first."""
     track = await Bench().add(music_file(tmp_path, 1, 10.0))
-    match = match_of(Alignment(track.id, delta_frames, 50.0, 0.9, 0.8), track, query_s, PARAMS)
+    match = match_of(Alignment(track.id, delta_frames, 1.0, 1.0, 50.0, 0.9, 0.8), track, query_s, PARAMS)
     found = match.query_start_s, match.query_end_s, match.track_start_s, match.track_end_s
     assert found == pytest.approx(expected, abs=0.005)
+
+
+async def test_what_is_played_faster_is_sought_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Five seconds at 1.03 times the speed are no match as they are, and are one, with that speed, when radio's speeds are sought."""
+    path, faster = music_file(tmp_path, 1, 20.0), tmp_path / "faster.wav"
+    samples = decode_audio(path, name="1", rate_hz=44100)[4 * 44100 :]
+    write_wav(faster, soxr.resample(samples, 44100 * 1.03, 44100)[: 5 * 44100], 44100)
+    plain, searching = Bench(), Bench(settings=RecognizerSettings(search_scales=search_scales("radio")))
+    await plain.add(path)
+    track = await searching.add(path)
+    assert (await plain.recognizer.recognize_file(faster, "x")).matches == ()
+    [match] = (await searching.recognizer.recognize_file(faster, "x")).matches
+    assert match.track == track
+    assert match.track_start_s == pytest.approx(4.0, abs=0.05)
+    assert match.speed == pytest.approx(1.03, abs=0.001)
+    assert match.pitch == pytest.approx(1.03, abs=0.001)
+    assert match.track_end_s - match.track_start_s == pytest.approx(5.0 * 1.03, abs=0.05)
+
+
+async def test_what_is_found_as_it_is_is_not_sought_at_other_speeds(tmp_path: Path) -> None:
+    """The index is asked once for a query that it answers, twice for one that it does not."""
+    path, unknown = music_file(tmp_path, 1, 10.0), music_file(tmp_path, 2, 5.0)
+    bench = Bench(settings=RecognizerSettings(search_scales=search_scales("clock")))
+    await bench.add(path)
+    await bench.recognizer.recognize_file(path, "known")
+    assert bench.index.n_lookups == 1
+    await bench.recognizer.recognize_file(unknown, "unknown")
+    assert bench.index.n_lookups == 3
 
 
 async def test_one_take_of_the_microphone_is_a_query(tmp_path: Path) -> None:
