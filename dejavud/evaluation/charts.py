@@ -21,6 +21,10 @@ DEJAVU_S_A_SECOND = 1.36
 DEJAVU_BYTES_A_SONG = 8.4e6
 """The same: 377 MB of fingerprints for its 45 songs."""
 
+_ROOM_BELOW = 15.0
+"""Per cent that are shown below the lowest point."""
+_ABREAST = 0.5
+"""Of the distance between two lengths: how far apart the conditions of one are drawn."""
 _LEAST, _MOST = 1e-4, 1 - 1e-4
 """What the calibration's scales show of 0 and 1, which are infinitely far away on them."""
 
@@ -32,13 +36,18 @@ def accuracy_chart(results: Results) -> bytes:
     by_cell = cells(results.queries)
     lengths = results.settings.lengths_s
     places = np.arange(len(lengths))
-    for number, condition in enumerate(results.settings.conditions):
+    conditions = results.settings.conditions
+    for number, condition in enumerate(conditions):
         shares = [song_accuracy(by_cell.get((condition, length_s), [])) for length_s in lengths]
-        values = np.array([100 * share.value for share in shares])
-        spread = 100 * np.array([share.interval for share in shares]).T
+        beside = places + _ABREAST * (
+            (number + 0.5) / len(conditions) - 0.5
+        )  # or many a line would hide another at 100
         colour, marker = LINES[number % len(LINES)], MARKERS[number % len(MARKERS)]
-        axes.fill_between(places, *spread, color=colour, alpha=0.06, linewidth=0)
-        axes.plot(places, values, color=colour, marker=marker, markersize=5, linewidth=1.6, label=condition)
+        axes.vlines(
+            beside, *100 * np.array([share.interval for share in shares]).T, color=colour, alpha=0.3, linewidth=2
+        )
+        values = [100 * share.value for share in shares]
+        axes.plot(beside, values, color=colour, marker=marker, markersize=5, linewidth=1.5, label=condition)
     axes.set_xticks(places, [f"{length_s:g}" for length_s in lengths])
     axes.set_ylim(-2, 102)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
@@ -76,7 +85,7 @@ def roc_chart(results: Results) -> bytes:
     """Return a PNG: right answers against false ones over all thresholds, one line a length."""
     figure = new_figure(HEIGHT_PX, HEIGHT_PX)
     axes = new_axes(figure, x="unknown clips answered, %", y="known clips answered rightly, %")
-    n_unknown = false_answers(results.queries).whole
+    n_unknown, lowest = false_answers(results.queries).whole, 100.0
     for number, length_s in enumerate(results.settings.lengths_s):
         queries = [query for query in results.queries if query.length_s == length_s]
         curve, colour = roc(queries), LINES[number % len(LINES)]
@@ -84,13 +93,15 @@ def roc_chart(results: Results) -> bytes:
             100 * curve.false, 100 * curve.right, color=colour, where="post", linewidth=1.6, label=f"{length_s:g} s"
         )
         here = 100 * false_answers(queries).value if n_unknown else 0.0
-        axes.plot([here], [100 * song_accuracy(queries).value], "o", color=colour, markersize=7, clip_on=False)
+        right = 100 * song_accuracy(queries).value
+        lowest = min(lowest, right)
+        axes.plot([here], [right], "o", color=colour, markersize=7, clip_on=False)
     axes.set_xscale("symlog", linthresh=100 / max(10, n_unknown // len(results.settings.lengths_s)), linscale=0.4)
     ticks = [tick for tick in (0, 1, 2, 5, 10, 20, 50, 100) if tick == 0 or tick * n_unknown >= 100]  # noqa: PLR2004 - a query is a per cent of a hundred
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlim(0, 100)
-    axes.set_ylim(0, 102)
+    axes.set_ylim(max(0.0, lowest - _ROOM_BELOW), 102)
     axes.legend(frameon=False, fontsize=8, loc="lower right", title="dots: as it is set", title_fontsize=8)
     return as_png(figure)
 

@@ -134,8 +134,8 @@ def _accuracy(results: Results, chart: str) -> str:
         " counts as not right, so this is what a listener gets.</p>\n"
         f'<div class="scroll"><table class="grid"><thead><tr><th></th>{heads}<th></th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>\n"
-        f'<figure>{chart}<figcaption class="note">The bands are how far chance may have moved each line (95 %):'
-        " more --clips make them narrower.</figcaption></figure></section>"
+        f'<figure>{chart}<figcaption class="note">The bars are how far chance may have moved each point (95 %):'
+        " more --clips make them shorter.</figcaption></figure></section>"
     )
 
 

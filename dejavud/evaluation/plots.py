@@ -124,7 +124,7 @@ def overlay_picture(overlay: Overlay, params: Params, width_px: int, height_px: 
     clip_s, clip_hz = positions(overlay.clip, params)
     clip_s, clip_hz = overlay.start_s + clip_s * overlay.speed, clip_hz / overlay.pitch
     met = _met(track_s, track_hz, clip_s, clip_hz, params)
-    axes.scatter(clip_s, clip_hz, s=9, color=ORANGE, alpha=0.75, linewidths=0, label=f"clip: {len(clip_s)} peaks")
+    axes.scatter(clip_s, clip_hz, s=9, color=ORANGE, alpha=0.75, linewidths=0, label=f"clip, {len(clip_s)} peaks")
     axes.scatter(
         track_s[~met],
         track_hz[~met],
@@ -132,13 +132,13 @@ def overlay_picture(overlay: Overlay, params: Params, width_px: int, height_px: 
         facecolors="none",
         edgecolors=BLUE,
         linewidths=1,
-        label=f"track: {len(met)}",
+        label=f"track, {len(met)}",
     )
-    axes.scatter(track_s[met], track_hz[met], s=42, color=GREEN, alpha=0.85, label=f"both: {int(met.sum())}")
+    axes.scatter(track_s[met], track_hz[met], s=42, color=GREEN, alpha=0.85, label=f"both, {int(met.sum())}")
     axes.set_xlim(overlay.start_s, end_s)
     axes.set_ylim(0, params.rate_hz / 2)
     axes.grid(visible=True, color=FAINT, alpha=0.35)
-    axes.legend(loc="upper right", fontsize=7, framealpha=0.85, labelcolor=INK)
+    figure.legend(loc="outside upper right", ncols=3, fontsize=8, frameon=False, labelcolor=INK)
     return as_png(figure)
 
 

@@ -33,7 +33,7 @@ conditions, those of a run that names none:
 noise, babble, speed and pitch take any number: noise-5, babble10, speed-4, pitch+1.5"""
 EXAMPLES = """\
 examples:
-  dejavuctl evaluate ~/Music                                 about five minutes
+  dejavuctl evaluate ~/Music                                 ten minutes on two cores
   dejavuctl evaluate ~/Music --clips 10 --tracks 50          a first impression
   dejavuctl evaluate ~/Music --conditions room,noise0,noise-5 --lengths 3,5,10
   dejavuctl evaluate ~/Music --seed 7 --out seven            other clips
