@@ -103,10 +103,9 @@ class Verifier:
         classes = _class_of_depth()[evidence.depths]
         self._classes = classes.ravel()
         self._band_of = np.arange(self._n_bins) * N_BANDS // max(1, self._n_bins)
-        gains = _LADDER[:, None, :] - np.log(_chance(classes))
-        # [severity, bin, class]; one class more, of no weight, for the peaks that fall outside the query
-        self._gains = np.pad(gains, ((0, 0), (0, 0), (0, 1))).astype(np.float32)
-        self._models = _models(len(_LADDER))
+        # [bin, class]; one class more, of no weight, for the peaks that fall outside the query
+        self._log_chance = np.pad(np.log(_chance(classes)), ((0, 0), (0, 1)))
+        self._models = _models(len(SEVERITIES))
 
     def verify(
         self,
@@ -203,12 +202,18 @@ class Verifier:
         return frames, columns, np.where(inside, self._classes[cells], N_CLASSES)
 
     def _ratios(self, peaks: _Peaks, columns: Array, classes: Array) -> Array:
-        """Return float64 [n_owners]: each owner's ratio, averaged over severities band by band."""
+        """Return float64 [n_owners]: each owner's ratio, averaged over severities band by band.
+
+        The severities' part of the sum depends on how many peaks are in each class only, chance's on the bin as well.
+        """
         cells = (peaks.owners * N_BANDS + self._band_of[columns]) * N_QUARTERS + peaks.quarters
         shape = (peaks.n_owners, N_BANDS, N_QUARTERS)
-        sums = np.zeros((*shape, len(self._gains) + 1))  # the last severity: nothing is left, ratio 1
-        for severity, gains in enumerate(self._gains):
-            sums[..., severity] = np.bincount(cells, gains[columns, classes], math.prod(shape)).reshape(shape)
+        n_cells, n_classes = math.prod(shape), N_CLASSES + 1
+        counts = np.bincount(cells * n_classes + classes, minlength=n_cells * n_classes).reshape(n_cells, n_classes)
+        chance = np.bincount(cells, self._log_chance[columns, classes], n_cells)
+        by_severity = np.einsum("ck,sk->cs", counts[:, :N_CLASSES], _LADDER) - chance[:, None]
+        # the last severity: nothing is left, ratio 1
+        sums = np.pad(by_severity, ((0, 0), (0, 1))).reshape(*shape, len(SEVERITIES) + 1)
         by_model = sums[:, :, np.arange(N_QUARTERS), self._models].sum(axis=-1)
         return (log_sum_exp(by_model) - np.log(len(self._models))).sum(axis=1)
 
