@@ -5,11 +5,21 @@ from __future__ import annotations
 import base64
 from html import escape
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from dejavud import __version__
 from dejavud.evaluation.conditions import condition_of
-from dejavud.evaluation.measures import Share, cells, false_answers, offset_accuracy, song_accuracy, storage, times_ms
+from dejavud.evaluation.measures import (
+    Share,
+    cells,
+    false_answers,
+    offset_accuracy,
+    share_of,
+    song_accuracy,
+    storage,
+    times_ms,
+)
 from dejavud.evaluation.queries import Outcome
 
 if TYPE_CHECKING:
@@ -71,6 +81,7 @@ def page(results: Results, charts: Mapping[str, bytes], shown: Sequence[Example]
             _head(results),
             _cards(results),
             _accuracy(results, pictures["accuracy"]),
+            _by_length(results),
             _trust(results, pictures),
             _mistakes(results),
             _examples(shown),
@@ -136,6 +147,43 @@ def _accuracy(results: Results, chart: str) -> str:
         f"<tbody>{''.join(rows)}</tbody></table></div>\n"
         f'<figure>{chart}<figcaption class="note">The bars are how far chance may have moved each point (95 %):'
         " more --clips make them shorter.</figcaption></figure></section>"
+    )
+
+
+def _by_length(results: Results) -> str:
+    """Return the measures of dejavu's own test, a column a length."""
+    lengths = results.settings.lengths_s
+    rows: dict[str, list[str]] = {
+        "right track": [],
+        "right place, of those": [],
+        "mean confidence, of those": [],
+        "taken for another track": [],
+        "unknown music answered": [],
+        "time to match, median": [],
+    }
+    for length_s in lengths:
+        asked = [query for query in results.queries if query.length_s == length_s]
+        sure = [query.confidence for query in asked if query.names_right_track]
+        taken = times_ms(asked, length_s)
+        wrong = share_of((query for query in asked if query.known), lambda query: query.outcome is Outcome.WRONG)
+        figures = (
+            _percent(song_accuracy(asked)),
+            _percent(offset_accuracy(asked)),
+            f"{100 * fmean(sure):.2f} %" if sure else "-",
+            _percent(wrong),
+            _percent(false_answers(asked)),
+            f"{taken[len(taken) // 2]:.0f} ms" if len(taken) else "-",
+        )
+        for row, figure in zip(rows.values(), figures, strict=True):
+            row.append(figure)
+    heads = "".join(f'<th scope="col">{length_s:g} s</th>' for length_s in lengths)
+    body = "".join(
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{figure}</td>" for figure in row)}</tr>'
+        for name, row in rows.items()
+    )
+    return (
+        "<section><h2>By length</h2><p>All conditions together.</p>"
+        f'<div class="scroll"><table><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table></div></section>'
     )
 
 
