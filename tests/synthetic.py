@@ -100,7 +100,7 @@ def _play_drums(mix: Samples, rng: np.random.Generator, step_s: float, rate_hz: 
 def _add(mix: Samples, sound: NDArray[Any], at_s: float, level: float, rate_hz: int) -> None:
     start = int(at_s * rate_hz)
     stop = min(start + len(sound), len(mix))
-    mix[start:stop] += level * sound[: stop - start]
+    mix[start:stop] += level * sound[: max(0, stop - start)]
 
 
 def write_wav(path: Path | str, samples: NDArray[Any], rate_hz: int = 44100) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dejavud.matching.confidence import EVIDENCE_WEIGHT, SCALED_EVIDENCE_WEIGHT, confidence
 from dejavud.matching.coverage import find_stretch
+from dejavud.matching.duplicates import same_recording
 from dejavud.matching.verification import Verifier
 from dejavud.matching.voting import vote
 from dejavud.values import UNSCALED, Alignment
@@ -109,7 +110,7 @@ class Matcher:
         placed = verified[np.array([place])]
         stretch = find_stretch(*verifier.agreement(placed, constellations), verifier.n_frames, self._params)
         log_ratio = verifier.log_ratio_within(placed, constellations, stretch.first, stretch.last)
-        rivals = verified.log_ratios[verified.track_ids != placed.track_ids[0]]
+        rivals = self._rivals(verified, placed, constellations, verifier.n_frames)
         return Alignment(
             track_id=int(placed.track_ids[0]),
             delta_frames=float(placed.deltas[0]),
@@ -119,6 +120,21 @@ class Matcher:
             confidence=confidence(log_ratio, rivals, chance.n_alignments, chance.evidence_weight),
             coverage=stretch.coverage,
         )
+
+    @staticmethod
+    def _rivals(
+        verified: Verified, placed: Verified, constellations: Mapping[int, Constellation], n_frames: int
+    ) -> Array:
+        """Return float64 [n]: the ratios of the alignments with other recordings than that of `placed`."""
+        own, delta = int(placed.track_ids[0]), float(placed.deltas[0])
+        first, last = round(delta), round(delta + n_frames * float(placed.speeds[0]))
+        same = {own}
+        for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]:
+            other = int(verified.track_ids[place])
+            shift = round(float(verified.deltas[place]) - delta)
+            if other != own and same_recording(constellations[own], constellations[other], shift, first, last):
+                same.add(other)
+        return verified.log_ratios[~np.isin(verified.track_ids, list(same))]
 
 
 def _first_of_each_track(track_ids: Array) -> list[int]:
