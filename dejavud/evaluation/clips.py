@@ -87,7 +87,7 @@ class Cutter:
             start_s = round(self._padding_s + at * (last_s - self._padding_s), 3)
             samples = cut_clip(path, start_s, self._cut_s, rate_hz=CLIP_HZ).samples
         except DejavudError as error:
-            self.skipped[path] = error.message
+            self.skipped[path] = reason_of(error)
             return None
         heard = samples[: round(self._longest_s * CLIP_HZ)]
         if len(heard) < round(self._longest_s * CLIP_HZ) or loudness(heard[:CLIP_HZ]) < SILENCE_RMS:
@@ -114,6 +114,11 @@ def prefix(samples: Samples, length_s: float, rate_hz: int) -> Samples:
 def loudness(samples: Samples) -> float:
     """Return the root mean square."""
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
+
+
+def reason_of(error: DejavudError) -> str:
+    """Return why a recording is of no use, without its name."""
+    return str(error.details.get("reason", error.message))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dejavud.evaluation.run import constellation_of, heard
 from dejavud.fingerprint.extractor import Extractor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dejavud.evaluation.queries import Query
     from dejavud.evaluation.run import Results
@@ -49,18 +49,22 @@ def chosen(queries: Iterable[Query]) -> list[Query]:
         if query.outcome in severity and (query.known or query.answered) and _is_placed(query)
     ]
     worst = sorted(missed, key=lambda query: (severity[query.outcome], -query.length_s, query.confidence))
-    return _of_different_conditions([*easiest, *hardest], N_FOUND) + _of_different_conditions(worst, N_MISSED)
+    return _varied([*easiest, *hardest], N_FOUND) + _varied(worst, N_MISSED)
 
 
 def _is_placed(query: Query) -> bool:
     return query.outcome is Outcome.SILENT or query.answer_start_s is not None
 
 
-def _of_different_conditions(queries: Iterable[Query], n: int) -> list[Query]:
-    by_condition: dict[str, Query] = {}
-    for query in queries:
-        by_condition.setdefault(query.condition, query)
-    return list(by_condition.values())[:n]
+def _varied(queries: Sequence[Query], n: int) -> list[Query]:
+    """Return `n` of `queries` in their order: of different conditions and clips, then of different conditions only."""
+    kept: list[Query] = []
+    for clips_differ in (True, False):
+        for query in queries:
+            is_new = query.condition not in {other.condition for other in kept}
+            if is_new and not (clips_differ and query.path in {other.path for other in kept}):
+                kept.append(query)
+    return sorted(kept[:n], key=queries.index)
 
 
 def _picture(results: Results, query: Query) -> bytes:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MAX_LISTED = 12
 """Wrong and false answers that are told one by one."""
 
+_CERTAIN = 0.9999
+
 _STYLE = """\
 :root { color-scheme: light; --ink: #1d2433; --faint: #68728a; --line: #e3e6ec; --blue: #2f6fdb; }
 * { box-sizing: border-box; }
@@ -169,7 +171,7 @@ def _by_length(results: Results) -> str:
         figures = (
             _percent(song_accuracy(asked)),
             _percent(offset_accuracy(asked)),
-            f"{100 * fmean(sure):.2f} %" if sure else "-",
+            _surely(fmean(sure)) if sure else "-",
             _percent(wrong),
             _percent(false_answers(asked)),
             f"{taken[len(taken) // 2]:.0f} ms" if len(taken) else "-",
@@ -233,7 +235,7 @@ def _examples(shown: Sequence[Example]) -> str:
         query = example.query
         kind, said = _SAID[query.outcome]
         laid_over = query.answer if query.answered and query.answer else query.path
-        sure = f", confidence {100 * query.confidence:.4g} %" if query.answered else ""
+        sure = f", confidence {_surely(query.confidence)}" if query.answered else ""
         over = "" if laid_over == query.path else f", laid over {_name(laid_over)}"
         figures.append(
             f'<figure><figcaption><span class="{kind}">{said}</span>: {query.length_s:g} s of {_name(query.path)} from'
@@ -305,6 +307,11 @@ def _percent(share: Share) -> str:
     if share.part < share.whole:
         rounded = min(rounded, 99)
     return f"{max(rounded, 1) if share.part else 0} %"
+
+
+def _surely(confidence: float) -> str:
+    """Return a confidence in per cent, rounded down."""
+    return f"{int(10_000 * confidence) / 100:.2f} %" if confidence < _CERTAIN else "more than 99.99 %"
 
 
 def _image(png: bytes, alternative: str) -> str:

@@ -21,7 +21,7 @@ from dejavud.audio.clip import write_wav
 from dejavud.audio.decode import open_audio
 from dejavud.config import Arguments, load
 from dejavud.errors import DejavudError, InvalidRequest
-from dejavud.evaluation.clips import Cutter, prefix, split
+from dejavud.evaluation.clips import Cutter, prefix, reason_of, split
 from dejavud.evaluation.conditions import conditions_of
 from dejavud.evaluation.degrade import degraded, to_engine
 from dejavud.evaluation.queries import MAX_OFF_S, Outcome, Query, plays_the_same
@@ -123,10 +123,10 @@ def fill(index: Dejavu, library: Library, progress: Progress) -> None:
             try:
                 index.fingerprint_file(path)
             except DejavudError as error:
-                library.failed[path] = error.message
+                library.failed[path] = reason_of(error)
     else:
         report = index.fingerprint_files(library.kept, progress=lambda done, total, _path: progress.show(done, total))
-        library.failed |= {Path(path): error.message for path, error in report.failed.items()}
+        library.failed |= {Path(path): reason_of(error) for path, error in report.failed.items()}
     progress.end()
     library.kept = tuple(path for path in library.kept if path not in library.failed)
     library.index_s = time.perf_counter() - started
