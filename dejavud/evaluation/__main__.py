@@ -8,26 +8,33 @@ import sys
 from pathlib import Path
 
 from dejavud.config import Arguments, load
-from dejavud.errors import DejavudError, UnreadableFile
+from dejavud.errors import DejavudError
 from dejavud.evaluation.drawing import require_drawing
+from dejavud.evaluation.failures import EXIT_CLOSED_PIPE, EXIT_INTERRUPTED, CannotWrite
 from dejavud.evaluation.progress import Progress
 from dejavud.evaluation.settings import EvaluateSettings, PlotSettings
 from dejavud.wire.codes import EXIT_FAILED
 from dejavud.wire.messages import error_body
 
-EXIT_INTERRUPTED = 130
-
 
 def main(work: str, settings: str) -> int:
     """Do `work` and return the exit status of the client."""
-    as_json = bool(json.loads(settings).get("as_json"))
+    try:
+        return _contained(work, settings)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # Python flushes at exit, and would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_CLOSED_PIPE
+
+
+def _contained(work: str, settings: str) -> int:
+    """Do `work`, and say what went wrong in the form that was asked for."""
     try:
         require_drawing()
         return _WORK[work](settings)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except DejavudError as error:
-        if as_json:
+        if json.loads(settings)["as_json"]:
             _print(json.dumps({"error": error_body(error)}, default=str))
         else:
             sys.stderr.write(f"dejavuctl: {_shown(error.message)}\n")
@@ -60,8 +67,7 @@ def _plot(text: str) -> int:
     try:
         Path(settings.out).write_bytes(png)
     except OSError as error:
-        reason = f"the picture cannot be written there ({error.strerror})"
-        raise UnreadableFile(source=settings.out, reason=reason) from error
+        raise CannotWrite(path=settings.out, reason=error.strerror) from error
     if settings.as_json:
         _print(json.dumps({"picture": settings.out, "n_peaks": n_peaks}))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from dejavud.errors import DejavudError
+from dejavud.evaluation.failures import PlotsMissing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,15 +16,6 @@ BLUE, ORANGE, GREEN, RED = "#2f6fdb", "#e8852b", "#2a9d6f", "#d1495b"
 LINES = (BLUE, ORANGE, GREEN, RED, "#8661c1", "#c2952b", "#3aa6b9", "#7a4b2a", "#d46aa8", "#6b7280")
 MARKERS = "osD^vP*Xph"
 _DPI = 160
-
-
-class PlotsMissing(DejavudError):
-    """The library that draws is not installed."""
-
-    code = "plots_missing"
-    template = (
-        "pictures are drawn by matplotlib, which is not installed here ({reason}); type: pip install 'dejavud[plots]'"
-    )
 
 
 def require_drawing() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from dejavud.errors import UnreadableFile
 from dejavud.evaluation.charts import CHARTS
 from dejavud.evaluation.examples import examples
+from dejavud.evaluation.failures import CannotWrite
 from dejavud.evaluation.measures import cells, false_answers, song_accuracy, summary
 from dejavud.evaluation.page import page
 from dejavud.evaluation.queries import write_queries
@@ -19,30 +19,35 @@ if TYPE_CHECKING:
 
 
 def open_folder(out: Path) -> Path:
-    """Return the report's folder, made if it is not there; raises `UnreadableFile` where it cannot be written to."""
+    """Return the report's folder, made if it is not there; raises `CannotWrite`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "summary.json").touch()
     except OSError as error:
-        raise UnreadableFile(
-            source=str(out), reason=f"the report cannot be written there ({error.strerror})"
-        ) from error
+        raise CannotWrite(path=str(out), reason=error.strerror) from error
     return out
 
 
 def write_report(results: Results, out: Path) -> dict[str, Any]:
-    """Write summary.json, queries.csv, the charts and examples as PNG and report.html into `out`; return the summary."""
+    """Write summary.json, queries.csv, the charts and examples as PNG and report.html into `out`; return the summary.
+
+    Raises `CannotWrite`.
+    """
     figures = summary(results)
-    text = json.dumps(figures, indent=2, ensure_ascii=True) + "\n"
-    (out / "summary.json").write_text(text, encoding="ascii")
-    write_queries(out / "queries.csv", results.queries)
     charts = {name: draw(results) for name, draw in CHARTS.items()}
     shown = examples(results)
-    for name, png in charts.items():
-        (out / f"{name}.png").write_bytes(png)
-    for number, example in enumerate(shown, start=1):
-        (out / f"example-{number}.png").write_bytes(example.picture)
-    (out / "report.html").write_text(page(results, charts, shown), encoding="utf-8")
+    pictures = charts | {f"example-{number}": example.picture for number, example in enumerate(shown, start=1)}
+    try:
+        text = json.dumps(figures, indent=2, ensure_ascii=True) + "\n"
+        (out / "summary.json").write_text(text, encoding="ascii")
+        write_queries(out / "queries.csv", results.queries)
+        for gone in out.glob("example-*.png"):  # of a report that was here before
+            gone.unlink()
+        for name, png in pictures.items():
+            (out / f"{name}.png").write_bytes(png)
+        (out / "report.html").write_text(page(results, charts, shown), encoding="utf-8")
+    except OSError as error:
+        raise CannotWrite(path=str(out), reason=error.strerror) from error
     return figures
 
 

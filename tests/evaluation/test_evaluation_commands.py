@@ -63,6 +63,17 @@ def test_a_summary_for_programs(music: Path, tmp_path: Path) -> None:
     assert json.loads(failed.stdout)["error"]["code"] == "invalid_request"
 
 
+def test_a_reader_that_leaves_ends_it_quietly(music: Path) -> None:
+    """Into a pipe that nobody reads any more: no traceback, and the exit status that shells give such a program."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        command = [sys.executable, "-m", "dejavuctl", "plot", str(music / "piece1.wav")]
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'clients'}"}
+        done = subprocess.run(command, env=environment, stdout=closed, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_a_recording_is_drawn(music: Path, tmp_path: Path) -> None:
     """As a PNG of the size asked for, under the recording's name unless another is given."""
     done = ctl("plot", music / "piece1.wav", "--start", "1", "--seconds", "2", "--size", "640x400")
@@ -72,7 +83,7 @@ def test_a_recording_is_drawn(music: Path, tmp_path: Path) -> None:
         assert picture.size == (640, 400)
     failed = ctl("plot", music / "piece1.wav", "--out", tmp_path / "none" / "x.png")
     assert (failed.returncode, failed.stdout) == (4, "")
-    assert "the picture cannot be written there (No such file or directory)" in failed.stderr
+    assert "x.png cannot be written (No such file or directory)" in failed.stderr
 
 
 def test_without_matplotlib_it_says_what_to_type(music: Path, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from dejavud.errors import UnreadableFile
 from dejavud.evaluation.charts import CHARTS
+from dejavud.evaluation.failures import CannotWrite
 from dejavud.evaluation.report import as_text, open_folder, write_report
 
 if TYPE_CHECKING:
@@ -99,6 +99,16 @@ def test_the_folder_holds_what_the_page_shows(folder: Path, results: Results) ->
     assert len((folder / "queries.csv").read_text("utf-8").splitlines()) == 1 + len(results.queries)
 
 
+def test_a_later_report_replaces_the_former(results: Results, tmp_path: Path) -> None:
+    """Of two reports in one folder the second is left, without examples of the first."""
+    write_report(results, open_folder(tmp_path))
+    assert list(tmp_path.glob("example-*.png"))
+    unknown = [query for query in results.queries if not query.known]
+    write_report(dataclasses.replace(results, queries=unknown), open_folder(tmp_path))
+    assert list(tmp_path.glob("example-*.png")) == []
+    assert json.loads((tmp_path / "summary.json").read_text("ascii"))["queries"] == len(unknown)
+
+
 def test_names_are_shown_as_text(results: Results, tmp_path: Path) -> None:
     """A file whose name looks like markup, or is no text, is a name on the page and nothing else."""
     named = dataclasses.replace(results.settings, folder='<script>alert("&")</script>\udcff')
@@ -128,8 +138,10 @@ def test_the_terminal_shows_the_table(results: Results) -> None:
     assert lines[-1] == "unknown music: 0 of 12 clips answered"
 
 
-def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
-    """Before anything is measured."""
+def test_a_folder_that_cannot_be_written_is_explained(results: Results, tmp_path: Path) -> None:
+    """Before anything is measured; and afterwards, should it have gone meanwhile."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(UnreadableFile, match="the report cannot be written there"):
+    with pytest.raises(CannotWrite, match="cannot be written"):
         open_folder(tmp_path / "file" / "report")
+    with pytest.raises(CannotWrite, match="name another place with --out"):
+        write_report(results, tmp_path / "gone")
