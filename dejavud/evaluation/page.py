@@ -54,10 +54,11 @@ section { background: #fff; border: 1px solid var(--line); border-radius: 12px; 
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; width: 100%; }
 th { text-align: left; font-weight: 600; color: var(--faint); }
 th, td { padding: .42rem .6rem; border-bottom: 1px solid var(--line); }
+th, .grid td { white-space: nowrap; }
 .grid td { text-align: center; border: 2px solid #fff; border-radius: 6px; }
 .grid thead th { text-align: center; }
 .grid tbody th { color: var(--ink); white-space: nowrap; }
-.grid td.why { text-align: left; color: var(--faint); font-size: .84rem; min-width: 15rem; }
+.grid td.why { white-space: normal; text-align: left; color: var(--faint); font-size: .84rem; min-width: 15rem; }
 img { max-width: 100%; height: auto; display: block; }
 figure { margin: 1rem 0 0; }
 figcaption { font-size: .92rem; margin-bottom: .3rem; }
@@ -193,14 +194,14 @@ def _trust(results: Results, pictures: Mapping[str, str]) -> str:
     return (
         "<section><h2>How far can it be trusted?</h2>\n"
         "<p>Each answer comes with the probability that it is right, and below"
-        f" {results.config.recognize.min_confidence:g} nothing is answered. Left: whether that probability is true. On"
-        " the dotted line it is; above, it is too modest; below, it promises too much. Right: what other"
+        f" {results.config.recognize.min_confidence:g} nothing is answered. The first chart says whether that probability is true. On"
+        " the dotted line it is; above, it is too modest; below, it promises too much. The second: what other"
         " thresholds would give, and the dots where it is set.</p>\n"
         f'<div class="pair"><figure><figcaption>Confidence, predicted and observed</figcaption>{pictures["calibration"]}'
         "</figure><figure><figcaption>Right answers against false ones</figcaption>"
         f"{pictures['roc']}</figure></div>"
         '<p class="note">Numbers beside the dots count queries; lines through them are 95 % intervals, wide where there are'
-        " few. Every query is in the left chart by its best guess, named or not.</p></section>"
+        " few. Every query is in the first chart by its best guess, named or not.</p></section>"
     )
 
 
@@ -310,8 +311,8 @@ def _percent(share: Share) -> str:
 
 
 def _surely(confidence: float) -> str:
-    """Return a confidence in per cent, rounded down."""
-    return f"{int(10_000 * confidence) / 100:.2f} %" if confidence < _CERTAIN else "more than 99.99 %"
+    """Return a confidence in per cent, rounded down, as HTML."""
+    return f"{int(10_000 * confidence) / 100:.2f} %" if confidence < _CERTAIN else "&gt; 99.99 %"
 
 
 def _image(png: bytes, alternative: str) -> str:

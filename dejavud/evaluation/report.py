@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from dejavud.evaluation.charts import CHARTS
@@ -22,9 +23,10 @@ def open_folder(out: Path) -> Path:
     """Return the report's folder, made if it is not there; raises `CannotWrite`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "summary.json").touch()
     except OSError as error:
         raise CannotWrite(path=str(out), reason=error.strerror) from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise CannotWrite(path=str(out), reason="permission denied")
     return out
 
 
