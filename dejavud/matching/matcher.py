@@ -16,6 +16,7 @@ from dejavud.values import UNSCALED, Alignment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dejavud.fingerprint.params import Params
     from dejavud.matching.verification import Verified
@@ -52,9 +53,12 @@ class MatchRules:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chance:
-    """What an alignment has to stand out from; the fields are those of `confidence`."""
+class _Case:
+    """What is known of a query when its candidates are judged; `n_alignments` and `evidence_weight` as `confidence` takes them."""
 
+    verifier: Verifier
+    verified: Verified
+    constellations: Mapping[int, Constellation]
     n_alignments: float
     evidence_weight: float
 
@@ -88,53 +92,54 @@ class Matcher:
         constellations = read_constellations(np.unique(candidates.track_ids).tolist())
         verifier = Verifier(query.evidence)
         verified = verifier.verify(candidates, scales, constellations, self._rules.n_refined)
-        chance = _Chance(n_index_frames * len(scales), EVIDENCE_WEIGHT if len(scales) == 1 else SCALED_EVIDENCE_WEIGHT)
-        answers = [
-            self._answer(verifier, verified, place, constellations, chance)
-            for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]
-        ]
+        case = _Case(
+            verifier,
+            verified,
+            constellations,
+            n_alignments=n_index_frames * len(scales),
+            evidence_weight=EVIDENCE_WEIGHT if len(scales) == 1 else SCALED_EVIDENCE_WEIGHT,
+        )
         rules = self._rules
         min_coverage = min(rules.min_coverage, rules.enough_s / query.duration_s)
-        sure = [a for a in answers if a.confidence >= rules.min_confidence and a.coverage >= min_coverage]
+        sure: list[Alignment] = []
+        for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]:
+            answer = self._answer(case, place, {answer.track_id for answer in sure})
+            if answer.confidence >= rules.min_confidence and answer.coverage >= min_coverage:
+                sure.append(answer)
         return tuple(sorted(sure, key=lambda answer: -answer.score)[: rules.max_matches])
 
-    def _answer(
-        self,
-        verifier: Verifier,
-        verified: Verified,
-        place: int,
-        constellations: Mapping[int, Constellation],
-        chance: _Chance,
-    ) -> Alignment:
-        """Return a verified candidate judged by the stretch of the query that it explains."""
-        placed = verified[np.array([place])]
-        stretch = find_stretch(*verifier.agreement(placed, constellations), verifier.n_frames, self._params)
-        log_ratio = verifier.log_ratio_within(placed, constellations, stretch.first, stretch.last)
-        rivals = self._rivals(verified, placed, constellations, verifier.n_frames)
+    def _answer(self, case: _Case, place: int, sounding: AbstractSet[int]) -> Alignment:
+        """Return a verified candidate judged by the stretch of the query that it explains.
+
+        sounding : tracks that are heard for sure; that they fit better is no doubt of another that sounds with them.
+        """
+        placed, n_frames = case.verified[np.array([place])], case.verifier.n_frames
+        stretch = find_stretch(*case.verifier.agreement(placed, case.constellations), n_frames, self._params)
+        log_ratio = case.verifier.log_ratio_within(placed, case.constellations, stretch.first, stretch.last)
+        rivals = _rivals(case, placed, sounding)
         return Alignment(
             track_id=int(placed.track_ids[0]),
             delta_frames=float(placed.deltas[0]),
             speed=float(placed.speeds[0]),
             pitch=float(placed.pitches[0]),
             score=log_ratio,
-            confidence=confidence(log_ratio, rivals, chance.n_alignments, chance.evidence_weight),
+            confidence=confidence(log_ratio, rivals, case.n_alignments, case.evidence_weight),
             coverage=stretch.coverage,
         )
 
-    @staticmethod
-    def _rivals(
-        verified: Verified, placed: Verified, constellations: Mapping[int, Constellation], n_frames: int
-    ) -> Array:
-        """Return float64 [n]: the ratios of the alignments with other recordings than that of `placed`."""
-        own, delta = int(placed.track_ids[0]), float(placed.deltas[0])
-        first, last = round(delta), round(delta + n_frames * float(placed.speeds[0]))
-        same = {own}
-        for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]:
-            other = int(verified.track_ids[place])
-            shift = round(float(verified.deltas[place]) - delta)
-            if other != own and same_recording(constellations[own], constellations[other], shift, first, last):
-                same.add(other)
-        return verified.log_ratios[~np.isin(verified.track_ids, list(same))]
+
+def _rivals(case: _Case, placed: Verified, sounding: AbstractSet[int]) -> Array:
+    """Return float64 [n]: the ratios of the alignments with other recordings than that of `placed`, and not yet `sounding`."""
+    verified, constellations = case.verified, case.constellations
+    own, delta = int(placed.track_ids[0]), float(placed.deltas[0])
+    first, last = round(delta), round(delta + case.verifier.n_frames * float(placed.speeds[0]))
+    apart = {own, *sounding}
+    for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]:
+        other = int(verified.track_ids[place])
+        shift = round(float(verified.deltas[place]) - delta)
+        if other not in apart and same_recording(constellations[own], constellations[other], shift, first, last):
+            apart.add(other)
+    return verified.log_ratios[~np.isin(verified.track_ids, list(apart))]
 
 
 def _first_of_each_track(track_ids: Array) -> list[int]:

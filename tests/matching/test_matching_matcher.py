@@ -56,7 +56,7 @@ def test_what_is_not_music_is_no_match(samples: np.ndarray) -> None:
 def test_of_two_tracks_that_sound_together_both_are_named() -> None:
     """A mix of two tracks gives both when two answers are asked for, each at its place."""
     mix = library().clip(2, 10.0, 6.0) + library().clip(5, 20.0, 6.0)
-    answers = library().match(mix, max_matches=2, min_confidence=0.0)
+    answers = library().match(mix, max_matches=2)
     places = {a.track_id: round(PARAMS.frames_to_seconds(a.delta_frames), 1) for a in answers}
     assert places == {2: 10.0, 5: 20.0}
 
