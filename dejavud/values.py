@@ -38,6 +38,10 @@ def _freeze(owner: object, dtypes: dict[str, DTypeLike]) -> None:
         raise ValueError(msg)
 
 
+N_QUARTERS = 4
+"""Into so many classes of prominence a constellation's peaks fall."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Constellation:
     """The peaks of a recording, in order of (frame, bin).

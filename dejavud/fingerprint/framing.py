@@ -35,7 +35,7 @@ class Framer:
 
         Parameters
         ----------
-        block : float32 [n], samples.
+        block : float32 [n], samples; kept as it is until a segment is full, so it must not be written to again.
 
         Yields
         ------

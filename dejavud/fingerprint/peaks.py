@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dejavud.values import N_QUARTERS
+
 if TYPE_CHECKING:
     from dejavud.fingerprint.params import Params
     from dejavud.values import Array
 
 BAND_BINS = 32
 """Width of the bands in which the neighbourhood's level is averaged: 250 Hz, several partials of most music."""
-
-N_QUARTERS = 4
 
 SILENCE_DB = np.float32(-110.0)
 """Peaks below this are not heard, they are rounding: the quantization noise of 16-bit samples (-101 dB in all)

@@ -32,6 +32,9 @@ N_JUDGED = 8
 """Tracks whose best alignment is judged; those behind them explain the query worse than eight others."""
 
 
+_NOBODY = np.empty(0)
+
+
 @dataclass(frozen=True, slots=True)
 class MatchRules:
     """What counts as recognized.
@@ -116,14 +119,16 @@ class Matcher:
         placed, n_frames = case.verified[np.array([place])], case.verifier.n_frames
         stretch = find_stretch(*case.verifier.agreement(placed, case.constellations), n_frames, self._params)
         log_ratio = case.verifier.log_ratio_within(placed, case.constellations, stretch.first, stretch.last)
-        rivals = _rivals(case, placed, sounding)
+        sure = confidence(log_ratio, _NOBODY, case.n_alignments, case.evidence_weight)
+        if sure >= self._rules.min_confidence:  # rivals only take away, so what is not sure without them is done with
+            sure = confidence(log_ratio, _rivals(case, placed, sounding), case.n_alignments, case.evidence_weight)
         return Alignment(
             track_id=int(placed.track_ids[0]),
             delta_frames=float(placed.deltas[0]),
             speed=float(placed.speeds[0]),
             pitch=float(placed.pitches[0]),
             score=log_ratio,
-            confidence=confidence(log_ratio, rivals, case.n_alignments, case.evidence_weight),
+            confidence=sure,
             coverage=stretch.coverage,
         )
 

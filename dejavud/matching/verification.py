@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dejavud.matching.logarithms import log_sum_exp
+from dejavud.values import N_QUARTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,9 +58,6 @@ SLOPES = (0, 1)
 CHANCE_SPREAD_BINS = 20
 CHANCE_PRIOR_FRAMES = 60.0
 """The depths of a bin are counted together with this many frames' worth of its neighbours': a short query has few frames of its own."""
-
-N_QUARTERS = 4
-"""Of prominence, as `values.Constellation` has them."""
 
 SCALE_STEPS = (-0.0025, -0.00125, 0.0, 0.00125, 0.0025)
 """Between two scales of the search, which lie half a per cent apart."""
