@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from client_daemon import FakeDaemon
+from client_runs import Ran
 
 from dejavuctl.__main__ import main
 
@@ -34,20 +33,6 @@ def daemon(socket_dir: Path) -> Iterator[FakeDaemon]:
     """Give a daemon on an ipc socket; a test fills its table before the client runs."""
     with FakeDaemon(f"ipc://{socket_dir}/c") as serving:
         yield serving
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a run of the client ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def records(self) -> list[Any]:
-        """The answers as JSON, one a line."""
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Ran
+    from client_runs import Ran
 
 
 def test_status_says_how_the_daemon_is(daemon: FakeDaemon, ctl: Callable[..., Ran]) -> None:

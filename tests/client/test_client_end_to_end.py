@@ -10,11 +10,12 @@ import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import trio
+from client_runs import Ran
 from daemon_process import Place, RunningDaemon, running_daemon
 from synthetic import synthesize, write_wav
 
@@ -25,20 +26,6 @@ ROOT = Path(__file__).parents[2]
 RATE_HZ = 16000
 PIECE_S = 40.0
 CLIP_AT_S, CLIP_S = 17.3, 6.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a run of the client ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def records(self) -> list[Any]:
-        """The answers as JSON, one a line."""
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Ran
+    from client_runs import Ran
 
 
 def test_a_match_is_told_in_one_line(daemon: FakeDaemon, ctl: Callable[..., Ran], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-    from conftest import Ran
+    from client_runs import Ran
 
 
 @pytest.fixture
