@@ -9,6 +9,7 @@ import trio
 
 from dejavud.errors import InvalidRequest, TrackNotFound, UnreadableFile, UnsupportedAudio
 from dejavud.services.commands import Command, CommandTable
+from dejavud.services.handlers import Fingerprint, GetTrack, ListTracks, Nothing, Recognize, RemoveTracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,55 +48,6 @@ SONG = {
     "match_time": 0.027,
 }
 MUSIC, NOISE, RUBBISH, CRASH, SLOW = b"RIFF music", b"RIFF noise", b"rubbish", b"RIFF crash", b"RIFF slow"
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """No parameters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recognize:
-    """As the real command's."""
-
-    path: str | None = None
-    limit_s: float | None = None
-    source: str | None = None
-    raw_fallback: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """As the real command's."""
-
-    path: str | None = None
-    title: str | None = None
-    artist: str | None = None
-    album: str | None = None
-    name: str | None = None
-    limit_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """As the real command's."""
-
-    limit: int = 100
-    after_id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class One:
-    """As the real command's."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Many:
-    """As the real command's."""
-
-    ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +128,18 @@ class Stage:
         self.heard.append(audio)
         return {"track": {**TRACK, "title": params.title or call.audio.name}, "added": added}
 
-    async def page(self, params: Page, call: Call) -> dict[str, Any]:
+    async def page(self, params: ListTracks, call: Call) -> dict[str, Any]:
         """Return one page."""
         self.calls.append(("tracks.list", params, call))
         return {"tracks": [TRACK] * min(params.limit, 20_000), "next_after_id": None}
 
-    async def get(self, params: One, _call: Call) -> dict[str, Any]:
+    async def get(self, params: GetTrack, _call: Call) -> dict[str, Any]:
         """Return the one track there is."""
         if params.id != TRACK["id"]:
             raise TrackNotFound(track=params.id)
         return {"track": TRACK}
 
-    async def remove(self, params: Many, _call: Call) -> dict[str, Any]:
+    async def remove(self, params: RemoveTracks, _call: Call) -> dict[str, Any]:
         """Return the one track there is."""
         return {"removed": [TRACK] if TRACK["id"] in params.ids else []}
 
@@ -227,9 +179,9 @@ class Stage:
             "status": (Nothing, self.status),
             "recognize": (Recognize, self.recognize),
             "fingerprint": (Fingerprint, self.fingerprint),
-            "tracks.list": (Page, self.page),
-            "tracks.get": (One, self.get),
-            "tracks.remove": (Many, self.remove),
+            "tracks.list": (ListTracks, self.page),
+            "tracks.get": (GetTrack, self.get),
+            "tracks.remove": (RemoveTracks, self.remove),
             "wait": (Nothing, self.wait),
             "count": (Count, self.count),
             "tell": (Nothing, self.tell),
