@@ -72,9 +72,10 @@ class Constellation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hashes:
-    """Packed landmarks and where their anchors are.
+    """Hashed pairs of peaks, and where their anchors are.
 
-    values : uint32 [n], packed landmarks (``fingerprint.hashing``), in no promised order, repeats possible.
+    values : in no promised order, repeats possible; uint32 [n], packed landmarks (``fingerprint.hashing``), or uint64 [n] where
+        the profile's hashes are wider.
     offsets : int32 [n], the anchors' frames.
     """
 
@@ -82,7 +83,8 @@ class Hashes:
     offsets: Array
 
     def __post_init__(self) -> None:
-        _freeze(self, {"values": np.uint32, "offsets": np.int32})
+        wide = np.asarray(self.values).dtype == np.uint64
+        _freeze(self, {"values": np.uint64 if wide else np.uint32, "offsets": np.int32})
 
     def __len__(self) -> int:
         return len(self.values)

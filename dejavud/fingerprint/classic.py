@@ -77,9 +77,13 @@ def classic_fingerprint_channels(channels: Sequence[Array], params: ClassicParam
 
     Raises ValueError as `classic_fingerprint` does.
     """
+    return classic_hashes([classic_peaks(samples, params) for samples in channels], params)
+
+
+def classic_hashes(peaks_of_channels: Sequence[tuple[Array, Array]], params: ClassicParams) -> ClassicHashes:
+    """Return the union of the hashes of channels whose peaks, (frames, bins), these are."""
     pairs, offsets = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for samples in channels:
-        frames, bins = classic_peaks(samples, params)
+    for frames, bins in peaks_of_channels:
         of_channel = _pair(frames, bins, params)
         pairs.append(of_channel[0])
         offsets.append(of_channel[1])
@@ -95,29 +99,64 @@ def classic_fingerprint_channels(channels: Sequence[Array], params: ClassicParam
 
 def classic_peaks(channel_samples: Array, params: ClassicParams) -> tuple[Array, Array]:
     """Return (frames, bins), each int64 [n_peaks], in order of (frame, bin).  Raises ValueError as `classic_fingerprint` does."""
-    _check(channel_samples)
-    reach = params.neighborhood_cells
-    n_frames = params.n_frames(len(channel_samples))
-    samples = channel_samples
-    if 0 < len(samples) < params.n_fft:
-        samples = np.pad(samples, (0, params.n_fft - len(samples)))
-    beyond = np.full((reach, params.n_fft // 2 + 1 + 2 * reach), -np.inf)
-    rows, done = beyond, 0  # rows[reach] is the level of frame `done`; no cell outside the recording is ever a maximum
-    found: list[tuple[Array, Array]] = [(np.empty(0, np.intp), np.empty(0, np.intp))]
-    for start in range(0, n_frames, SEGMENT_FRAMES):
-        stop = min(start + SEGMENT_FRAMES, n_frames)
-        rows = np.concatenate([rows, _levels(samples, start, stop, params)])
-        if stop == n_frames:
-            rows = np.concatenate([rows, beyond])
-        n_ready = len(rows) - 2 * reach
-        if n_ready <= 0:
-            continue
-        centre = rows[reach:-reach, reach:-reach]
-        maxima = (centre > params.amp_min_db) & (centre == _maximum_around(rows, reach, params.connectivity))
-        frames, bins = np.nonzero(maxima)
-        found.append((frames + done, bins))
-        rows, done = rows[n_ready:], done + n_ready
-    return np.concatenate([frames for frames, _ in found]), np.concatenate([bins for _, bins in found])
+    picker = ClassicPeakPicker(params)
+    picker.feed(channel_samples)
+    return picker.finish()
+
+
+class ClassicPeakPicker:
+    """The peaks of one channel that arrives in blocks: the same ones for every way of cutting it into blocks."""
+
+    def __init__(self, params: ClassicParams) -> None:
+        self._params = params
+        self._segment_samples = (SEGMENT_FRAMES - 1) * params.hop_samples + params.n_fft
+        self._pending: list[Array] = []
+        self._n_pending = 0
+        reach = params.neighborhood_cells
+        self._beyond = np.full((reach, params.n_fft // 2 + 1 + 2 * reach), -np.inf)
+        # levels[reach] is of frame `n_done`; no cell outside the recording is ever a maximum
+        self._levels, self._n_done = self._beyond, 0
+        self._found: list[tuple[Array, Array]] = [(np.empty(0, np.intp), np.empty(0, np.intp))]
+
+    def feed(self, samples: Array) -> None:
+        """Take the next samples, int16 [n], which must not be written to again.  Raises ValueError as `classic_fingerprint` does."""
+        _check(samples)
+        self._pending.append(samples)
+        self._n_pending += len(samples)
+        if self._n_pending < self._segment_samples:
+            return
+        samples = np.concatenate(self._pending)
+        start = 0
+        while len(samples) - start >= self._segment_samples:
+            self._pick(_levels(samples[start : start + self._segment_samples], self._params))
+            start += SEGMENT_FRAMES * self._params.hop_samples
+        self._pending, self._n_pending = [samples[start:].copy()], len(samples) - start
+
+    def finish(self) -> tuple[Array, Array]:
+        """Return (frames, bins), each int64 [n_peaks], in order of (frame, bin); nothing may be fed after it."""
+        n_fft = self._params.n_fft
+        samples = np.concatenate([np.empty(0, np.int16), *self._pending])
+        is_short = not self._n_done and len(self._levels) == len(self._beyond) and 0 < len(samples) < n_fft
+        if is_short:
+            samples = np.pad(samples, (0, n_fft - len(samples)))
+        last = [self._beyond]
+        if len(samples) >= n_fft:
+            last.insert(0, _levels(samples, self._params))
+        self._pick(np.concatenate(last))
+        return np.concatenate([frames for frames, _ in self._found]), np.concatenate([bins for _, bins in self._found])
+
+    def _pick(self, levels: Array) -> None:
+        """Find the peaks in those frames that have all their neighbours by now."""
+        params, reach = self._params, self._params.neighborhood_cells
+        levels = np.concatenate([self._levels, levels])
+        n_ready = len(levels) - 2 * reach
+        if n_ready > 0:
+            centre = levels[reach:-reach, reach:-reach]
+            maxima = (centre > params.amp_min_db) & (centre == _maximum_around(levels, reach, params.connectivity))
+            frames, bins = np.nonzero(maxima)
+            self._found.append((frames + self._n_done, bins))
+            levels, self._n_done = levels[n_ready:], self._n_done + n_ready
+        self._levels = levels
 
 
 def _check(samples: Array) -> None:
@@ -129,16 +168,15 @@ def _check(samples: Array) -> None:
         raise ValueError(msg)
 
 
-def _levels(samples: Array, start: int, stop: int, params: ClassicParams) -> Array:
-    """Return float64 [stop - start, reach + n_fft // 2 + 1 + reach]: dB of the power density, -inf in silence and at the sides.
+def _levels(samples: Array, params: ClassicParams) -> Array:
+    """Return float64 [n_frames, reach + n_fft // 2 + 1 + reach]: dB of the power density, -inf in silence and at the sides.
 
     Every operation is matplotlib's, with its rounding: a whole complex transform though the samples are real, a complex
     product for the power, and what looks like two divisions done as the products that numpy makes of a complex division.
     A real transform takes a third of the time, but of a steady tone it makes another set: 231 pairs where the original has 66.
     """
     window = np.hanning(params.n_fft)
-    first, last = start * params.hop_samples, (stop - 1) * params.hop_samples + params.n_fft
-    frames = np.lib.stride_tricks.sliding_window_view(samples[first:last], params.n_fft)[:: params.hop_samples]
+    frames = np.lib.stride_tricks.sliding_window_view(samples, params.n_fft)[:: params.hop_samples]
     spectra = np.fft.fft(frames * window, axis=1)[:, : params.n_fft // 2 + 1]
     power = (np.conj(spectra) * spectra).real
     power[:, 1:-1] *= 2.0  # one side stands for both, but for DC and Nyquist

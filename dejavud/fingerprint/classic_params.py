@@ -6,11 +6,11 @@ the generation.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from dejavud.fingerprint.params import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,9 @@ DIAMOND, SQUARE = 1, 2
 """The values of `ClassicParams.connectivity`, as scipy's `generate_binary_structure` has them."""
 
 MAX_N_FFT = 1 << 17
+
+CLASSIC = "classic"
+"""The family of profiles that are dejavu's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,16 @@ class ClassicParams:
     pairs_with_itself : the first version counted a peak as its own first partner.
     hash_digits : FINGERPRINT_REDUCTION; hexadecimal digits kept of a SHA-1, an even number.
     n_fft, hop_samples : DEFAULT_WINDOW_SIZE, and what DEFAULT_OVERLAP_RATIO leaves of it.
+    query_united : a query asks with the union of its channels' hashes, each at every offset that it has.  Before that a query asked
+        with one channel after the other, and of each hash with the last of its offsets only.  Not part of the digest.
 
     Raises
     ------
     ValueError
         A value that no dejavu could have had, or that dejavu would have made no hashes with.
     """
+
+    hash_bits: ClassVar[int] = 64
 
     name: str
     fan_value: int = 15
@@ -57,6 +64,7 @@ class ClassicParams:
     hash_digits: int = 20
     n_fft: int = 4096
     hop_samples: int = 2048
+    query_united: bool = False
 
     def __post_init__(self) -> None:
         rules = {
@@ -80,8 +88,16 @@ class ClassicParams:
     @property
     def digest(self) -> str:
         """Return 16 hex digits that differ whenever a constant does."""
-        constants = {name: value for name, value in asdict(self).items() if name != "name"}
-        return hashlib.sha256(json.dumps(constants, sort_keys=True).encode()).hexdigest()[:16]
+        return digest_of(self.stored())
+
+    @property
+    def profile(self) -> str:
+        """Return what conf, the index and every answer call this generation's fingerprint."""
+        return f"{CLASSIC}/{self.name}"
+
+    def stored(self) -> dict[str, object]:
+        """Return every constant that stored hashes depend on, by name."""
+        return {name: value for name, value in asdict(self).items() if name not in {"name", "query_united"}}
 
     def n_frames(self, n_samples: int) -> int:
         """Return how many frames `n_samples` have: less than a whole frame still makes one, nothing makes none."""
@@ -102,7 +118,7 @@ GENERATIONS: Mapping[str, ClassicParams] = MappingProxyType(
             ClassicParams("dejavu-2014-02", dt_max_frames=None, sorted_by_time=False),
             ClassicParams("dejavu-2014-03", sorted_by_time=False),
             ClassicParams("dejavu-0.1.3"),
-            ClassicParams("dejavu-2020", fan_value=5, neighborhood_cells=10, connectivity=SQUARE),
+            ClassicParams("dejavu-2020", fan_value=5, neighborhood_cells=10, connectivity=SQUARE, query_united=True),
             ClassicParams("ivlovric-1.4"),
             ClassicParams("ivlovric-1.5", fan_value=40, amp_min_db=15.0, neighborhood_cells=7, rate_hz=8000),
         )

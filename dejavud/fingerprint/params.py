@@ -8,7 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Protocol
+
+
+class HashParams(Protocol):
+    """What an index has to know of the parameters that make its hashes, whatever their profile.
+
+    hash_bits : 32 or 64, how wide a hash is.
+    """
+
+    hash_bits: ClassVar[int]
+
+    @property
+    def profile(self) -> str:
+        """Return the name of the family of fingerprints."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Return 16 hex digits that differ whenever stored hashes would."""
+        ...
+
+    def stored(self) -> dict[str, object]:
+        """Return every parameter that stored hashes depend on, by name, as JSON takes it."""
+        ...
+
+
+def digest_of(stored: dict[str, object]) -> str:
+    """Return 16 hex digits that differ whenever one of the parameters does."""
+    return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +55,8 @@ class Params:
         queries of up to query_shifts_until_s.
     dt_min_frames, dt_max_frames, df_max_bins : the target zone.
     """
+
+    hash_bits: ClassVar[int] = 32
 
     profile: str = "landmark-1"
     rate_hz: int = 8000
@@ -50,8 +81,11 @@ class Params:
     @property
     def digest(self) -> str:
         """Return 16 hex digits that differ whenever stored hashes would."""
-        stored = {name: getattr(self, name) for name in self.__slots__ if not name.startswith("query_")}
-        return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()[:16]
+        return digest_of(self.stored())
+
+    def stored(self) -> dict[str, object]:
+        """Return every parameter that stored hashes depend on, by name."""
+        return {name: value for name, value in asdict(self).items() if not name.startswith("query_")}
 
     @property
     def frames_per_s(self) -> float:

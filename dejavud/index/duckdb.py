@@ -25,7 +25,7 @@ from dejavud.index.duckdb_errors import translated
 from dejavud.index.duckdb_file import connect
 from dejavud.index.entries import MAX_ID, possible_ids, stored_track
 from dejavud.index.meetings import MAX_HITS, DistinctHashes
-from dejavud.values import IndexStatistics, Track
+from dejavud.values import Hashes, IndexStatistics, Track
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dejavud.fingerprint.params import Params
-    from dejavud.values import Constellation, Hashes, Hits, NewTrack
+    from dejavud.fingerprint.params import HashParams
+    from dejavud.values import Constellation, Hits, NewTrack
 
     Array = NDArray[Any]
 
@@ -49,7 +49,7 @@ _LOOKUP = "SELECT which, track_id, frame FROM postings JOIN asked USING (hash)"
 @contextmanager
 def open_duckdb(
     path: Path | None,
-    params: Params,
+    params: HashParams,
     *,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     threads: int = DEFAULT_THREADS,
@@ -249,16 +249,23 @@ def _insert_rows(
 
 def _postings(tracks: Sequence[Track], entries: Sequence[NewTrack]) -> dict[str, Array]:
     """Return the columns of ``postings`` for `entries`, each track's sorted by (hash, frame)."""
-    packed = [
-        np.sort((entry.hashes.values.astype(np.uint64) << 32) | entry.hashes.offsets.view(np.uint32))
-        for entry in entries
-    ]
-    both = np.concatenate(packed)
+    ordered = [_in_order(entry.hashes) for entry in entries]
     return {
-        "hash": (both >> 32).astype(np.uint32),
-        "track_id": np.repeat(np.array([track.id for track in tracks], np.int32), [len(part) for part in packed]),
-        "frame": both.astype(np.uint32).view(np.int32),
+        "hash": np.concatenate([hashes.values for hashes in ordered]),
+        "track_id": np.repeat(np.array([track.id for track in tracks], np.int32), [len(hashes) for hashes in ordered]),
+        "frame": np.concatenate([hashes.offsets for hashes in ordered]),
     }
+
+
+def _in_order(hashes: Hashes) -> Hashes:
+    """Return `hashes` by (hash, frame)."""
+    if hashes.values.dtype == np.uint64:
+        order = np.lexsort((hashes.offsets, hashes.values))
+        return Hashes(hashes.values[order], hashes.offsets[order])
+    both = np.sort(
+        (hashes.values.astype(np.uint64) << 32) | hashes.offsets.view(np.uint32)
+    )  # a third of lexsort's time
+    return Hashes((both >> 32).astype(np.uint32), both.astype(np.uint32).view(np.int32))
 
 
 def _memory_bytes(cursor: duckdb.DuckDBPyConnection) -> int:

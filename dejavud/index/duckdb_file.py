@@ -15,13 +15,13 @@ from dejavud.index import schema
 from dejavud.index.duckdb_errors import translated
 
 if TYPE_CHECKING:
-    from dejavud.fingerprint.params import Params
+    from dejavud.fingerprint.params import HashParams
 
 _IN_USE = '"dejavud: open in this process"'
 """A database in memory attached under this name marks the file as open in this process, where no file lock tells."""
 
 
-def connect(path: Path | None, params: Params, *, memory_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:
+def connect(path: Path | None, params: HashParams, *, memory_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:
     """Return a connection to the index at `path`, made if it is not there; errors as `open_duckdb` raises them."""
     if path is not None:
         _create_missing(path, params)
@@ -61,7 +61,7 @@ def _claim(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise IndexLocked(path=path, reason="this very process") from error
 
 
-def _create_missing(path: Path, params: Params) -> None:
+def _create_missing(path: Path, params: HashParams) -> None:
     """Make an empty index at `path` where there is nothing yet, and the folders above it for this user only.
 
     It is made under another name and linked into place when it is whole, so that being killed here leaves nothing that
@@ -104,15 +104,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _create_tables(connection: duckdb.DuckDBPyConnection, params: Params) -> None:
+def _create_tables(connection: duckdb.DuckDBPyConnection, params: HashParams) -> None:
     connection.begin()
-    for table, columns in schema.TABLES.items():
-        connection.execute(f"CREATE TABLE {table} ({columns})")
+    for statement in schema.create_statements(params):
+        connection.execute(statement)
     connection.executemany("INSERT INTO meta VALUES (?, ?)", list(schema.new_meta(params).items()))
     connection.commit()
 
 
-def _read_meta(connection: duckdb.DuckDBPyConnection, path: Path, params: Params) -> dict[str, str]:
+def _read_meta(connection: duckdb.DuckDBPyConnection, path: Path, params: HashParams) -> dict[str, str]:
     """Return what the file says of itself; one without any table becomes an index, one with others' tables is refused."""
     rows = connection.execute(
         "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns()"

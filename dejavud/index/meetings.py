@@ -27,7 +27,7 @@ few hashes meet one another over and over, would have billions."""
 class DistinctHashes:
     """The distinct values of a query's hashes, and where in the query each of them is.
 
-    values : uint32 [n], ascending, without repeats.
+    values : uint32 or uint64 [n], ascending, without repeats.
     """
 
     def __init__(self, hashes: Hashes) -> None:

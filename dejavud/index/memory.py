@@ -33,7 +33,7 @@ _HASHES_A_STEP = 1 << 14
 class _Contents:
     """Everything at one moment; a write makes a new one, so a read that took this one sees whole tracks only.
 
-    hashes : uint32 [n], ascending; track_ids, frames : int32 [n], the postings in the same order.
+    hashes : uint32 or, once there are wide ones, uint64 [n], ascending; track_ids, frames : int32 [n], the postings in the same order.
     """
 
     tracks: Mapping[int, Track] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from dejavud.index.memory import MemoryIndex
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dejavud.fingerprint.params import Params
+    from dejavud.fingerprint.params import HashParams
     from dejavud.index.base import Index
 
 _FORMS = (
@@ -25,7 +25,7 @@ _DUCKDB_FILE = "duckdb:///"
 
 
 @contextmanager
-def open_index(url: str, params: Params) -> Iterator[Index]:
+def open_index(url: str, params: HashParams) -> Iterator[Index]:
     """Give the index at `url`, made if it is not there, until the block ends.
 
     url : in SQLAlchemy's form: ``duckdb:////absolute/path``, ``duckdb:///relative/path``, ``duckdb:///:memory:``,

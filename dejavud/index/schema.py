@@ -10,7 +10,6 @@ constraint would cost an index in memory that the look-ups do not use.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from dejavud.errors import IndexDamaged, ParamsMismatch, SchemaTooNew
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dejavud.fingerprint.params import Params
+    from dejavud.fingerprint.params import HashParams
 
 VERSION = 1
 
@@ -31,9 +30,12 @@ TABLES = {
         " added_at TIMESTAMP NOT NULL"  # UTC
     ),
     "constellations": "track_id INTEGER NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL USING COMPRESSION uncompressed",
-    "postings": "hash UINTEGER NOT NULL, track_id INTEGER NOT NULL, frame INTEGER NOT NULL",
+    "postings": "hash {hash_type} NOT NULL, track_id INTEGER NOT NULL, frame INTEGER NOT NULL",
 }
-"""Columns by table; those of ``tracks`` are the fields of `dejavud.values.Track`, in their order."""
+"""Columns by table; those of ``tracks`` are the fields of `dejavud.values.Track`, in their order.  A hash is as wide as the
+profile makes it."""
+
+_HASH_TYPES = {32: "UINTEGER", 64: "UBIGINT"}
 
 PART_BYTES = 512
 """A constellation is stored in rows of this many bytes, the last one shorter.
@@ -47,19 +49,24 @@ NEXT_TRACK_ID = "next_track_id"
 """The key in ``meta`` of the id that the next track gets: kept apart from ``tracks``, so that no id is given again."""
 
 
-def new_meta(params: Params) -> dict[str, str]:
+def create_statements(params: HashParams) -> list[str]:
+    """Return the statements that make the tables of a new index."""
+    hash_type = _HASH_TYPES[params.hash_bits]
+    return [f"CREATE TABLE {table} ({columns.format(hash_type=hash_type)})" for table, columns in TABLES.items()]
+
+
+def new_meta(params: HashParams) -> dict[str, str]:
     """Return what ``meta`` holds in a new index."""
-    stored = {name: value for name, value in dataclasses.asdict(params).items() if not name.startswith("query_")}
     return {
         "schema_version": str(VERSION),
         "profile": params.profile,
         "params_digest": params.digest,
-        "params": json.dumps(stored, sort_keys=True),
+        "params": json.dumps(params.stored(), sort_keys=True),
         NEXT_TRACK_ID: "1",
     }
 
 
-def check_meta(meta: Mapping[str, str], params: Params, *, path: str) -> None:
+def check_meta(meta: Mapping[str, str], params: HashParams, *, path: str) -> None:
     """Return when an index with this `meta` can be used with `params`.
 
     Raises `SchemaTooNew`, `ParamsMismatch`, or `IndexDamaged` where `meta` is not that of an index; `path` is for
