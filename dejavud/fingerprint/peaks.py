@@ -136,6 +136,9 @@ class PeakPicker:
 MIN_RANKED = 4096
 """So many candidates are ranked at a time, half a minute's worth: ranked segment by segment, a track took a fifth longer."""
 
+MAX_UNRANKED_FRAMES = 4096
+"""Silence has no candidates; after so many frames without enough of them those that there are are ranked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Winners:
@@ -144,25 +147,40 @@ class Winners:
     peaks: Candidates
     quarters: Array
 
+    @classmethod
+    def concatenate(cls, parts: list[Winners]) -> Winners:
+        """Return the winners of all `parts`, in order."""
+        return cls(Candidates.concatenate([p.peaks for p in parts]), np.concatenate([p.quarters for p in parts]))
+
+    def __getitem__(self, which: slice) -> Winners:
+        return Winners(self.peaks[which], self.quarters[which])
+
 
 class PeakSelector:
     """Lets candidates compete: one stays when fewer than its share in the frames around it are more prominent.
 
-    The window slides with the candidate, so which peaks stay does not depend on where a recording was cut.
+    The window slides with the candidate, so which peaks stay does not depend on where a recording was cut, nor on `min_ranked`:
+    so many new candidates are worth looking at.
     """
 
-    def __init__(self, params: Params, peaks_per_s: float) -> None:
+    def __init__(self, params: Params, peaks_per_s: float, *, min_ranked: int = MIN_RANKED) -> None:
+        self._min_ranked = min_ranked
         self._window = params.density_window_frames
         self._n_places = round(peaks_per_s * params.frames_to_seconds(2 * self._window + 1))
         self._waiting: list[Candidates] = []
         self._n_fresh = 0
         self._done = 0
 
+    @property
+    def n_done(self) -> int:
+        """Frames whose winners have been given."""
+        return self._done
+
     def feed(self, candidates: Candidates, n_frames: int) -> Winners:
         """Return those that won, now that all candidates of the first `n_frames` frames are known; none until it is worth looking."""
         self._waiting.append(candidates)
         self._n_fresh += len(candidates.frames)
-        if self._n_fresh < MIN_RANKED:
+        if self._n_fresh < self._min_ranked and n_frames - self._done < MAX_UNRANKED_FRAMES:
             return Winners(Candidates.none(), np.empty(0, np.uint8))
         self._n_fresh = 0
         return self._select(n_frames - self._window)
