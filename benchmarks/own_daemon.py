@@ -57,6 +57,12 @@ class OwnDaemon:
         """Have the daemon add files and folders; return what became of each file, and a summary, as the client prints them."""
         return [json.loads(line) for line in self.client("fingerprint", "--json", *paths).stdout.splitlines()]
 
+    def status(self) -> dict[str, Any]:
+        """Return what the daemon says of itself."""
+        with Connection(self.control) as connection:
+            status: dict[str, Any] = connection.call("status", {})
+            return status
+
     def cpu_s(self) -> float:
         """Return the CPU time, user and system, that the daemon and its workers have used, in seconds."""
         return sum(map(_cpu_s, [self.pid, *self.workers()]))

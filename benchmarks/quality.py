@@ -2,7 +2,7 @@
 
 Starts a daemon of its own, has it fingerprint the recordings that REFS.txt names (one path a line), sends it the clips
 of FOLDER/manifest.tsv through ``dejavuctl recognize file --json --files-from -``, and holds the answers against the
-manifest.  benchmarks/README.md describes the files.
+manifest.  With ``--distractors`` the library is first made as large as one likes.  benchmarks/README.md describes the files.
 """
 
 from __future__ import annotations
@@ -11,18 +11,49 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distractors import add_distractors
 from own_daemon import own_daemon
 from scoring import NOBODY, Answer, Query, Scores, read_answers, read_manifest, verdicts, write_answers
 
+from dejavud.fingerprint.params import Params
+from dejavud.index.open import open_index
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from own_daemon import OwnDaemon
 
 _ROOT = Path(__file__).resolve().parents[1]
+_DISTRACTOR = "distractor"
+"""The name in the answers of all tracks that no recording stands behind."""
+
+
+@contextmanager
+def library(refs: Sequence[str], n_distractors: int, folder: Path) -> Iterator[tuple[OwnDaemon, dict[int, list[str]]]]:
+    """Give a daemon whose library in `folder` is `refs` and so many distractors, and the paths of each of the `refs` by id.
+
+    What is in the folder already is used again; one with anything else in it is refused.
+    """
+    with own_daemon(folder) as daemon:
+        paths = fingerprinted(daemon, refs)
+        url = daemon.status()["index"]["url"]
+    if n_distractors:
+        params = Params()
+        with open_index(url, params) as index:
+            add_distractors(index, n_distractors, params)
+    with own_daemon(folder) as daemon:
+        n_tracks = daemon.status()["n_tracks"]
+        if n_tracks != len(paths) + n_distractors:
+            n_others = n_tracks - len(paths) - n_distractors
+            sys.exit(
+                f"{folder} holds {n_others} tracks that were not asked for: say --distractors, or take another folder"
+            )
+        yield daemon, paths
 
 
 def fingerprinted(daemon: OwnDaemon, refs: Sequence[str]) -> dict[int, list[str]]:
@@ -54,7 +85,7 @@ def answer_of(query: Query, record: Mapping[str, Any], paths: Mapping[int, list[
     if not record["matches"]:
         return Answer(query.file, NOBODY, 0.0, 0.0, ms)
     match = record["matches"][0]
-    same = paths[match["track"]["id"]]
+    same = paths.get(match["track"]["id"], [_DISTRACTOR])
     track = query.track if query.track in same else same[0]
     offset_s = match["track_start_s"] - match["query_start_s"] * match["speed"]
     return Answer(query.file, track, offset_s, match["confidence"], ms)
@@ -67,10 +98,10 @@ def commit() -> str:
     return done.stdout.strip() or "not a checkout"
 
 
-def report(scores: Scores, library: str = "") -> str:
-    """Return the score as a page of markdown, which begins with what `library` says of it."""
+def report(scores: Scores, subject: str = "") -> str:
+    """Return the score as a page of markdown, which begins with `subject`: what was asked."""
     legend = "Right track and within 0.5 s of the right place / right track, % of queries by condition and length."
-    return f"{library}{legend}\n\n{scores.markdown()}\n{verdicts(scores)}"
+    return f"{subject}{legend}\n\n{scores.markdown()}\n{verdicts(scores)}"
 
 
 def main() -> None:
@@ -81,6 +112,7 @@ def main() -> None:
     parser.add_argument("--conds", nargs="+", help="only these conditions")
     parser.add_argument("--lengths", nargs="+", type=float, help="only these lengths, in seconds")
     parser.add_argument("--data-dir", type=Path, help="keep the library here, for the next run (a temporary folder)")
+    parser.add_argument("--distractors", type=int, default=0, help="so many tracks more, which no query resembles (0)")
     parser.add_argument("--jobs", type=int, default=1, help="queries in work at a time (1: a query's time is its own)")
     parser.add_argument("--answers", type=Path, default=Path("answers.tsv"), help="where the answers go (answers.tsv)")
     parser.add_argument("--markdown", type=Path, help="write the score to this file too")
@@ -100,12 +132,15 @@ def main() -> None:
         parser.error("name the recordings of the library: --refs")
     else:
         refs = [line for line in options.refs.read_text().splitlines() if line]
-        library = f"{len(refs)} recordings in the library, commit {commit()}. "  # asked before it can change
-        with own_daemon(options.data_dir) as daemon:
-            paths = fingerprinted(daemon, refs)
+        state = commit()  # asked before it can change
+        with (
+            tempfile.TemporaryDirectory(prefix="library") as temporary,
+            library(refs, options.distractors, options.data_dir or Path(temporary)) as (daemon, paths),
+        ):
             answers = asked(daemon, queries, options.queries.absolute(), paths, options.jobs)
         write_answers(options.answers, answers)
-        page = report(Scores(queries, answers), library)
+        subject = f"{len(refs)} recordings and {options.distractors} distractors in the library, commit {state}. "
+        page = report(Scores(queries, answers), subject)
     if options.markdown:
         options.markdown.write_text(page)
     print(page, end="")
