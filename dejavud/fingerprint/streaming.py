@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 STREAM_QUARTERS = 2
 """A long recording is asked with the most prominent half of a query's peaks: what a track's own hashes are made of.  In windows of 10 s
-that finds as many tracks as all of them do, under noise at -3 dB too, for a quarter of the hashes."""
-STREAM_FAN_OUT = 6
-"""Enough for half the peaks: every second target of the query is one of the track's."""
+that finds as many tracks as all of them do, under noise at -3 dB too, for a fifth of the hashes."""
+STREAM_FAN_OUT = 4
+"""Enough for half the peaks, of which every second is one of the track's; more of them find as many tracks in windows of 10 s."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,14 +24,21 @@ def same_recording(one: Constellation, other: Constellation, shift: int, first: 
 
     shift : a frame of `other` less the frame of `one` that would sound at the same time.
     """
-    span = first - CONTEXT_FRAMES, last + CONTEXT_FRAMES
-    peaks = _keys(one, *span)
+    return shared(one, other, shift, first - CONTEXT_FRAMES, last + CONTEXT_FRAMES) >= MIN_SHARED
+
+
+def shared(one: Constellation, other: Constellation, shift: int, first: int, last: int) -> float:
+    """Return the share, 0 to 1, of the peaks in the frames [first, last) of `one` that are, within a frame and a bin, peaks of `other` too.
+
+    shift : as `same_recording` takes it.
+    """
+    peaks = _keys(one, first, last)
     if not len(peaks):
-        return False
-    candidates = _keys(other, span[0] + shift - 1, span[1] + shift + 1) - (shift << _BIN_BITS)
+        return 0.0
+    candidates = _keys(other, first + shift - 1, last + shift + 1) - (shift << _BIN_BITS)
     steps = [(frames << _BIN_BITS) + bins for frames in (-1, 0, 1) for bins in (-1, 0, 1)]
     near = np.concatenate([candidates + step for step in steps])
-    return float(np.mean(np.isin(peaks, near))) >= MIN_SHARED
+    return float(np.mean(np.isin(peaks, near)))
 
 
 def _keys(track: Constellation, first: int, last: int) -> Array:
