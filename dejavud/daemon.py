@@ -21,19 +21,20 @@ from dejavud import __version__
 from dejavud.audio.microphone import list_devices, open_microphone
 from dejavud.config import parse_address
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
-from dejavud.fingerprint.scaling import search_scales
+from dejavud.fingerprint.profiles import params_of
 from dejavud.index.open import open_index, without_password
 from dejavud.interfaces.control import ControlSettings, serve_control
 from dejavud.interfaces.http import HttpSettings, serve_http
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
-from dejavud.matching.matcher import Matcher, MatchRules
+from dejavud.matching.matcher import MatchRules
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.ingest import Ingest, IngestSettings
 from dejavud.services.jobs import DAEMON_SIGNALS
 from dejavud.services.library import Library
 from dejavud.services.microphones import Microphones
+from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
 from dejavud.services.uploads import UploadStore
 from dejavud.services.workers import keep_signals_from_children, open_workers
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dejavud.config import Address, Config
-    from dejavud.fingerprint.params import Params
+    from dejavud.fingerprint.params import HashParams
     from dejavud.index.base import Index
     from dejavud.services.commands import CommandTable
     from dejavud.services.workers import Workers
@@ -70,7 +71,7 @@ async def main(config: Config, *, notify_socket: str | None) -> None:
             _make_runtime_dir(config)
             async with (
                 open_workers(n_processes=_n_processes(config), max_waiting=config.limits.waiting) as workers,
-                _opened_index(workers, config.data.url, config.engine) as index,
+                _opened_index(workers, config.data.url, params_of(config.engine)) as index,
             ):
                 await _serve(config, index, workers, Lifetime(stop, started_s, notify_socket))
     log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
@@ -123,26 +124,28 @@ async def _serve(config: Config, index: Index, workers: Workers, lifetime: Lifet
 
 
 def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime) -> Services:
-    params, hub = config.engine, lifetime.hub
-    microphones = Microphones(workers, params.rate_hz, open_microphone=open_microphone, list_devices=list_devices)
+    profile, hub = profile_of(params_of(config.engine)), lifetime.hub
+    microphones = Microphones(
+        workers, profile.microphone_hz, open_microphone=open_microphone, list_devices=list_devices
+    )
     recognizer = Recognizer(
         index,
         workers,
         hub,
-        params,
-        match=Matcher(params, _match_rules(config)).match,
+        profile.params,
+        match=profile.matching(_match_rules(config)),
         settings=RecognizerSettings(
-            config.recognize.max_query_s, config.limits.query_s, search_scales(config.recognize.speed_search)
+            config.recognize.max_query_s, config.limits.query_s, profile.search_scales(config.recognize.speed_search)
         ),
         microphones=microphones,
     )
     return Services(
         library=Library(index, workers, hub),
-        ingest=Ingest(index, workers, hub, params, IngestSettings(timeout_s=config.limits.ingest_s)),
+        ingest=Ingest(index, workers, hub, profile.params, IngestSettings(timeout_s=config.limits.ingest_s)),
         recognizer=recognizer,
         microphones=microphones,
         workers=workers,
-        params=params,
+        params=profile.params,
         daemon=Daemon(lifetime.started_s, without_password(config.data.url), lifetime.endpoints, lifetime.stop),
     )
 
@@ -177,7 +180,6 @@ def _http_settings(config: Config, address: Address) -> HttpSettings:
         token=config.security.token or None,
         grace_s=config.shutdown.grace_s,
         body_total_s=config.limits.upload_s,
-        frame_s=config.engine.frames_to_seconds(1),
     )
 
 
@@ -200,7 +202,7 @@ async def _ended_with_block() -> AsyncIterator[trio.Nursery]:
 
 
 @asynccontextmanager
-async def _opened_index(workers: Workers, url: str, params: Params) -> AsyncIterator[Index]:
+async def _opened_index(workers: Workers, url: str, params: HashParams) -> AsyncIterator[Index]:
     """Give the index.  Opening may replay what a crash left behind and closing may write much: neither stalls the loop."""
     context = open_index(url, params)
     index = await workers.write(context.__enter__)

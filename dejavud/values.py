@@ -135,6 +135,19 @@ class QueryFingerprint:
     duration_s: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassicQuery:
+    """What is asked of an index of dejavu's own hashes for one query.
+
+    hashes : of 64 bits; offsets in frames of the query.  A pair may come more than once, where the generation asks so.
+    frame_s : seconds from one frame of the query to the next; dejavu's frames are of the file's own rate.
+    """
+
+    hashes: Hashes
+    duration_s: float
+    frame_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How many times as fast (tempo) and as high (pitch) as the track a query is played."""
@@ -225,7 +238,7 @@ class Alignment:
 
     delta_frames : frame of the track at the query's start, to a fraction; negative where the query starts before the track.
     speed, pitch : how many times as fast and as high as the track the query is.
-    score : log-likelihood ratio against chance, nats; for ranking only.
+    score : for ranking only: log-likelihood ratio against chance, nats, or of a classic profile the hashes that agree.
     confidence : 0..1.
     coverage : share of the query's time in which the alignment is seen, 0..1.
     """
@@ -268,7 +281,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """The answer to one query; `matches` is empty when nothing is recognized, best first otherwise."""
+    """The answer to one query; `matches` is empty when nothing is recognized, best first otherwise.
+
+    frame_s : the unit of time of the query's fingerprint.
+    """
 
     source: str
     duration_s: float
@@ -277,3 +293,4 @@ class Recognition:
     timings: Timings
     profile: str
     params_digest: str
+    frame_s: float

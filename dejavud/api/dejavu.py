@@ -19,23 +19,23 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
-from dejavud.api.fingerprints import Fingerprints, Matches, meetings_by_song, pcm_at_rate
+from dejavud.api.fingerprints import Fingerprints, Matches, meetings_by_song, pcm_of
 from dejavud.api.folders import FolderReport, add_all, audio_files
 from dejavud.api.opening import chosen
 from dejavud.api.results import CountingMatcher, answer_of, song_of
 from dejavud.api.songs import SongDatabase
 from dejavud.audio.microphone import list_devices, open_microphone
 from dejavud.errors import DejavudError, InvalidRequest
-from dejavud.fingerprint.extractor import fingerprint_query
-from dejavud.fingerprint.scaling import search_scales
+from dejavud.fingerprint.profiles import params_of
 from dejavud.index.open import open_index
-from dejavud.matching.matcher import Matcher, MatchRules
+from dejavud.matching.matcher import MatchRules
 from dejavud.services.commands import no_progress
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.hidden_main import hidden_main_module
 from dejavud.services.ingest import Ingest, IngestSettings, TrackFile
 from dejavud.services.microphones import Microphones
+from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings, match_of
 from dejavud.services.workers import InlineWorkers, open_workers
 from dejavud.values import Tags
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from dejavud.services.ingest import Ingested
-    from dejavud.services.recognizer import Matching
+    from dejavud.services.profiles import Matching
     from dejavud.services.workers import Workers
     from dejavud.values import Array, Recognition
 
@@ -102,15 +102,15 @@ class Dejavu:
         choice = chosen(config if dburl is None else dburl, fingerprint_limit)
         self.fingerprint_limit = choice.limit_s
         self._config = choice.config
-        self._params = choice.config.engine
+        self._profile = profile_of(params_of(choice.config.engine))
         asked = choice.config.recognize  # has every rule by its name
         self._rules = MatchRules(**{rule.name: getattr(asked, rule.name) for rule in fields(MatchRules)})
         with ExitStack() as stack:
-            self._index = stack.enter_context(open_index(choice.config.data.url, self._params))
+            self._index = stack.enter_context(open_index(choice.config.data.url, self._profile.params))
             self._close = weakref.finalize(self, stack.pop_all().close)
         self._constellations = ConstellationCache(self._index)
         self._writing = threading.Lock()
-        self.db = SongDatabase(self._index, self._writing)
+        self.db = SongDatabase(self._index, self._writing, self._profile.params.hash_bits)
 
     def __enter__(self) -> Self:
         return self
@@ -236,7 +236,7 @@ class Dejavu:
         file = Path(path).expanduser()
         return self._ask(
             lambda recognizer: recognizer.recognize_file(file, file.name, limit_s=self.fingerprint_limit),
-            Matcher(self._params, rules).match,
+            self._profile.matching(rules),
         )
 
     def recognize_microphone(self, seconds: float, *, device: str | int | None = None) -> dict[str, Any]:
@@ -253,10 +253,11 @@ class Dejavu:
         samples: Sequence[int] | Array,
         Fs: float = OLD_RATE_HZ,  # noqa: N803 - its old name
     ) -> tuple[Fingerprints, float]:
-        """Return the hashes of one channel of PCM as a query, and the seconds it took; see `pcm_at_rate` for `samples`."""
+        """Return the hashes of one channel of PCM as a query, and the seconds it took; see `pcm_of` for `samples`."""
         started_s = time.perf_counter()
-        query = fingerprint_query(pcm_at_rate(samples, Fs, self._params.rate_hz), self._params)
-        return Fingerprints(query), time.perf_counter() - started_s
+        pcm = pcm_of(samples, Fs)
+        query = self._profile.jobs.query_pcm(pcm, round(Fs), self._profile.params)
+        return Fingerprints(query.fingerprint), time.perf_counter() - started_s
 
     def find_matches(self, hashes: Fingerprints) -> tuple[Matches, dict[int, int], float]:
         """Return where a query's hashes are met, how many meetings each song has, and the seconds it took.
@@ -285,20 +286,21 @@ class Dejavu:
             raise InvalidRequest(reason="align_matches takes what find_matches returns")
         if topn is not None and topn < 1:
             raise InvalidRequest(reason=f"topn must be at least 1, not {topn}")
-        counting = CountingMatcher(self._params, replace(self._rules, max_matches=topn or self._rules.max_matches))
-        n_frames = self._index.statistics().duration_s * self._params.frames_per_s
-        query = matches.query
+        rules = replace(self._rules, max_matches=topn or self._rules.max_matches)
+        counting = CountingMatcher(self._profile.matching(rules))
+        n_frames = self._index.statistics().duration_s * self._profile.frames_per_s
+        query, frame_s = matches.query, self._profile.frame_s(matches.query)
         alignments = counting.match(query, matches.hits, self._constellations.read, n_frames)
         tracks = {track.id: track for track in self._index.tracks(ids=[a.track_id for a in alignments])}
         found = [
-            match_of(alignment, tracks[alignment.track_id], query.duration_s, self._params)
+            match_of(alignment, tracks[alignment.track_id], query.duration_s, frame_s)
             for alignment in alignments
             if alignment.track_id in tracks
         ]
         return [
             song_of(
                 match,
-                params=self._params,
+                frame_s=frame_s,
                 n_hashes=len(query.hashes),
                 n_aligned=counting.n_aligned[match.track.id],
                 query_s=query.duration_s,
@@ -309,19 +311,21 @@ class Dejavu:
     # -- how --------------------------------------------------------------------------------------------------------
 
     def _recognize(self, ask: Callable[[Recognizer], Awaitable[Recognition]]) -> dict[str, Any]:
-        counting = CountingMatcher(self._params, self._rules)
-        return answer_of(self._ask(ask, counting.match), counting.n_aligned, self._params)
+        counting = CountingMatcher(self._profile.matching(self._rules))
+        return answer_of(self._ask(ask, counting.match), counting.n_aligned)
 
     def _ask(self, ask: Callable[[Recognizer], Awaitable[Recognition]], match: Matching) -> Recognition:
-        workers, rate_hz = InlineWorkers(), self._params.rate_hz
+        workers, rate_hz = InlineWorkers(), self._profile.microphone_hz
         recognizer = Recognizer(
             self._index,
             workers,
             EventHub(),
-            self._params,
+            self._profile.params,
             match=match,
             settings=RecognizerSettings(
-                self._config.recognize.max_query_s, _NO_DEADLINE_S, search_scales(self._config.recognize.speed_search)
+                self._config.recognize.max_query_s,
+                _NO_DEADLINE_S,
+                self._profile.search_scales(self._config.recognize.speed_search),
             ),
             microphones=Microphones(workers, rate_hz, open_microphone=open_microphone, list_devices=list_devices),
             constellations=self._constellations,
@@ -348,7 +352,7 @@ class Dejavu:
         n_at_once: int,
     ) -> None:
         settings = IngestSettings(timeout_s=self._config.limits.ingest_s)
-        ingest = Ingest(self._index, workers, EventHub(), self._params, settings)
+        ingest = Ingest(self._index, workers, EventHub(), self._profile.params, settings)
         await add_all(ingest, files, tell, n_at_once=n_at_once)
 
     def _track_file(self, path: Path, song_name: str | None = None) -> TrackFile:

@@ -7,40 +7,42 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dejavud.audio.pcm import MAX_RATE_HZ, MIN_RATE_HZ, Chunk, Resampler, mono
+from dejavud.audio.pcm import MAX_RATE_HZ, MIN_RATE_HZ
 from dejavud.errors import InvalidRequest
 from dejavud.values import Hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from dejavud.values import Array, Hits, QueryFingerprint
+    from dejavud.values import Array, ClassicQuery, Hits, QueryFingerprint
 
-HASH_DIGITS = 8
+_BITS_A_DIGIT = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fingerprints:
     """A query as the engine asks with it; iterate it for its (hash, offset) pairs.
 
-    A hash is 8 hex digits, an offset counts frames.  Beside the pairs there is what candidates are verified against.
+    A hash is 8 hex digits (16 of a classic profile, the first of dejavu's 20), an offset counts frames.  Beside the pairs there is what candidates are verified against.
     """
 
-    query: QueryFingerprint
+    query: QueryFingerprint | ClassicQuery
 
     def __len__(self) -> int:
         return len(self.query.hashes)
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
-        for value, offset in zip(self.query.hashes.values.tolist(), self.query.hashes.offsets.tolist(), strict=True):
-            yield f"{value:0{HASH_DIGITS}x}", offset
+        values = self.query.hashes.values
+        n_digits = 8 * values.itemsize // _BITS_A_DIGIT
+        for value, offset in zip(values.tolist(), self.query.hashes.offsets.tolist(), strict=True):
+            yield f"{value:0{n_digits}x}", offset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
     """Where a query's hashes were met in the database; iterate it for (song_id, offset in the song less that in the query)."""
 
-    query: QueryFingerprint
+    query: QueryFingerprint | ClassicQuery
     hits: Hits
 
     def __len__(self) -> int:
@@ -62,23 +64,28 @@ def meetings_by_song(hits: Hits) -> dict[int, int]:
     return dict(zip(songs.tolist(), counts.tolist(), strict=True))
 
 
-def hashes_of(pairs: Iterable[tuple[str, int]]) -> Hashes:
-    """Return (hash, offset) pairs as `Fingerprints` yields them; raises `InvalidRequest` for anything else."""
+def hashes_of(pairs: Iterable[tuple[str, int]], hash_bits: int) -> Hashes:
+    """Return (hash, offset) pairs as `Fingerprints` yields them; raises `InvalidRequest` for anything else.
+
+    Of dejavu's own 20 digits those are taken that the index has.
+    """
+    n_digits = hash_bits // _BITS_A_DIGIT
     values, offsets = [], []
     try:
         for text, offset in pairs:
-            values.append(int(text, 16))
+            values.append(int(text if hash_bits == np.iinfo(np.uint32).bits else text[:n_digits], 16))
             offsets.append(int(offset))
-        return Hashes(np.array(values, np.uint32), np.array(offsets, np.int32))
+        return Hashes(np.array(values, np.dtype(f"u{hash_bits // 8}")), np.array(offsets, np.int32))
     except (TypeError, ValueError, OverflowError) as error:
         reason = (
-            f"hashes are (hash, offset) pairs as generate_fingerprints gives them, 8 hex digits and frames ({error})"
+            "hashes are (hash, offset) pairs as generate_fingerprints gives them, "
+            f"{n_digits} hex digits and frames ({error})"
         )
         raise InvalidRequest(reason=reason) from None
 
 
-def pcm_at_rate(samples: Sequence[int] | Array, rate_hz: float, wanted_hz: int) -> Array:
-    """Return one channel of PCM as the engine takes it: float32 [n] at `wanted_hz`.
+def pcm_of(samples: Sequence[int] | Array, rate_hz: float) -> Array:
+    """Return one channel of PCM at `rate_hz` as files hold it: [n] of a type that `dejavud.audio.pcm.mono` takes.
 
     samples : [n]: integers as in a file of 8, 16 or 32 bits, by their type; whole numbers of Python or of 64 bits as 16-bit
         samples; floats in [-1, 1].
@@ -100,6 +107,4 @@ def pcm_at_rate(samples: Sequence[int] | Array, rate_hz: float, wanted_hz: int) 
         channel = channel.astype(np.int16)
     if channel.dtype not in {np.dtype(kind) for kind in ("u1", "i1", "i2", "i4", "f4", "f8")}:
         raise InvalidRequest(reason=f"samples must be integers of 8, 16 or 32 bits or floats, not {channel.dtype}")
-    resampler = Resampler(wanted_hz)
-    head = resampler.feed(Chunk(mono([channel]), round(rate_hz)))
-    return np.concatenate([head, resampler.finish()])
+    return channel

@@ -8,16 +8,14 @@ import numpy as np
 
 from dejavud.fingerprint.scaling import split_offsets
 from dejavud.interfaces.legacy import song_name
-from dejavud.matching.matcher import Matcher
 from dejavud.services.views import track_view
 from dejavud.values import UNSCALED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from dejavud.fingerprint.params import Params
-    from dejavud.matching.matcher import MatchRules
-    from dejavud.values import Alignment, Constellation, Hits, Match, QueryFingerprint, Recognition, Scale
+    from dejavud.services.profiles import Matching
+    from dejavud.values import Alignment, ClassicQuery, Constellation, Hits, Match, QueryFingerprint, Recognition, Scale
 
 
 class CountingMatcher:
@@ -26,20 +24,20 @@ class CountingMatcher:
     n_aligned : by track id, after `match`.
     """
 
-    def __init__(self, params: Params, rules: MatchRules) -> None:
-        self._matcher = Matcher(params, rules)
+    def __init__(self, match: Matching) -> None:
+        self._match = match
         self.n_aligned: dict[int, int] = {}
 
     def match(
         self,
-        query: QueryFingerprint,
+        query: QueryFingerprint | ClassicQuery,
         hits: Hits,
         read_constellations: Callable[[Sequence[int]], Mapping[int, Constellation]],
         n_index_frames: float,
         scales: Sequence[Scale] = (UNSCALED,),
     ) -> tuple[Alignment, ...]:
-        """See `Matcher.match`."""
-        alignments = self._matcher.match(query, hits, read_constellations, n_index_frames, scales)
+        """See `Matching`."""
+        alignments = self._match(query, hits, read_constellations, n_index_frames, scales)
         for alignment in alignments:
             own = hits.track_ids == alignment.track_id
             _, frames = split_offsets(hits.query_offsets[own])
@@ -48,7 +46,7 @@ class CountingMatcher:
         return alignments
 
 
-def answer_of(recognition: Recognition, n_aligned: Mapping[int, int], params: Params) -> dict[str, Any]:
+def answer_of(recognition: Recognition, n_aligned: Mapping[int, int]) -> dict[str, Any]:
     """Return a recognition as the old library's file recognizer did; times in seconds."""
     timings = recognition.timings
     return {
@@ -59,7 +57,7 @@ def answer_of(recognition: Recognition, n_aligned: Mapping[int, int], params: Pa
         "results": [
             song_of(
                 match,
-                params=params,
+                frame_s=recognition.frame_s,
                 query_s=recognition.duration_s,
                 n_hashes=recognition.n_hashes,
                 n_aligned=n_aligned[match.track.id],
@@ -69,10 +67,10 @@ def answer_of(recognition: Recognition, n_aligned: Mapping[int, int], params: Pa
     }
 
 
-def song_of(match: Match, *, params: Params, query_s: float, n_hashes: int, n_aligned: int) -> dict[str, Any]:
+def song_of(match: Match, *, frame_s: float, query_s: float, n_hashes: int, n_aligned: int) -> dict[str, Any]:
     """Return one match as ``results`` lists it.
 
-    query_s : the query's length.  n_hashes : of the query.  n_aligned : of its hashes, those met where the match lies.
+    frame_s, query_s : the unit of ``offset``, and the query's length.  n_hashes : of the query.  n_aligned : of its hashes, those met where the match lies.
 
     The old confidences were shares of hashes that happened to be the same.  Ours are the shares of time that they stood for: how
     much of the input the song explains, and how much of the song that is.  How sure the match is is ``confidence``.
@@ -87,7 +85,7 @@ def song_of(match: Match, *, params: Params, query_s: float, n_hashes: int, n_al
         "hashes_matched_in_input": min(n_aligned, n_hashes),
         "input_confidence": round(match.coverage, 4),
         "fingerprinted_confidence": round(min(1.0, match.coverage * query_s / track.duration_s), 4),
-        "offset": round(offset_s / params.frames_to_seconds(1)),
+        "offset": round(offset_s / frame_s),
         "offset_seconds": round(offset_s, 5),
         "file_sha1": track.file_sha1,
         "confidence": match.confidence,

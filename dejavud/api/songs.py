@@ -23,9 +23,10 @@ _PAGE_TRACKS = 1000
 class SongDatabase:
     """The ``db`` of a `Dejavu`."""
 
-    def __init__(self, index: Index, writing: threading.Lock) -> None:
+    def __init__(self, index: Index, writing: threading.Lock, hash_bits: int) -> None:
         self._index = index
         self._writing = writing
+        self._hash_bits = hash_bits
 
     def get_num_songs(self) -> int:
         """Return how many songs there are."""
@@ -63,7 +64,7 @@ class SongDatabase:
 
         Raises `InvalidRequest` for what are no such pairs.
         """
-        hits = self._index.lookup(hashes_of(hashes))
+        hits = self._index.lookup(hashes_of(hashes, self._hash_bits))
         return meetings(hits), meetings_by_song(hits)
 
     def insert_song(self, *_song: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What FFmpeg's libraries decode, through PyAV: any container and codec, damaged or not, as chunks of mono."""
+"""What FFmpeg's libraries decode, through PyAV: any container and codec, damaged or not, as chunks of samples."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
+
+    from dejavud.audio.pcm import Mix
 
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _GATHERED_SAMPLES = 1 << 16
@@ -79,8 +81,10 @@ class MissingDecoder(UnsupportedAudio):
 
 
 @contextmanager
-def open_decoder(file: io.FileIO, name: str) -> Iterator[Decoder | ChainDecoder]:
+def open_decoder(file: io.FileIO, name: str, mix: Mix = mono) -> Iterator[Decoder | ChainDecoder]:
     """Open the audio in `file` for the length of the context; `name` is for errors, its extension a hint.
+
+    mix : makes one array of a chunk's channels, all [n] and of one type.
 
     FFmpeg sees an open file and may open nothing more: a file that is a list of other files or addresses (HLS,
     concat, SDP and their like) leads nowhere.
@@ -99,19 +103,21 @@ def open_decoder(file: io.FileIO, name: str) -> Iterator[Decoder | ChainDecoder]
         _refuse_playlist(head, name)
         links = find_links(file)
     if links:
-        yield ChainDecoder([Window(file, start, stop) for start, stop in links], name)
+        yield ChainDecoder([Window(file, start, stop) for start, stop in links], name, mix)
         return
     suffix = suffix_of(name)
     whole = Window(file)
     if suffix in _RAW_FORMATS:
         whole.name = f"audio.{suffix}"  # what PyAV tells FFmpeg
     options = _WAV_OPTIONS if _WAV.match(head) else _RAW_FORMATS.get(suffix, {})
-    with _open_stream(whole, name, options) as decoder:
+    with _open_stream(whole, name, options, mix) as decoder:
         yield decoder
 
 
 @contextmanager
-def _open_stream(file: io.RawIOBase, name: str, options: Mapping[str, str] = MappingProxyType({})) -> Iterator[Decoder]:
+def _open_stream(
+    file: io.RawIOBase, name: str, options: Mapping[str, str] = MappingProxyType({}), mix: Mix = mono
+) -> Iterator[Decoder]:
     with _ffmpeg_errors(name):
         container = av.open(
             file,
@@ -126,14 +132,15 @@ def _open_stream(file: io.RawIOBase, name: str, options: Mapping[str, str] = Map
             if other is not stream:
                 other.discard = Discard.all
         stream.codec_context.thread_count = 1  # the processes around us are the parallelism
-        yield Decoder(container, stream, name)
+        yield Decoder(container, stream, name, mix)
 
 
 class Decoder:
     """An audio stream, iterated once by `chunks`; `info` is complete once the first chunk is there."""
 
-    def __init__(self, container: InputContainer, stream: AudioStream, name: str) -> None:
+    def __init__(self, container: InputContainer, stream: AudioStream, name: str, mix: Mix) -> None:
         self.n_damaged_packets = 0
+        self._mix = mix
         self._container = container
         self._stream = stream
         self._name = name
@@ -170,7 +177,8 @@ class Decoder:
                     fifo = AudioFifo()
                     self._turn_to(layout)
                     if lost_s:
-                        yield Chunk(np.zeros(round(lost_s * frame.sample_rate), np.float32), frame.sample_rate)
+                        lost = [np.zeros(round(lost_s * frame.sample_rate), np.float32)] * frame.layout.nb_channels
+                        yield Chunk(self._mix(lost), frame.sample_rate)
                 frame.pts = None  # the queue insists on gapless times; ours are counted in samples
                 fifo.write(frame)
                 if fifo.samples >= _GATHERED_SAMPLES:
@@ -255,7 +263,7 @@ class Decoder:
         else:
             packed = np.frombuffer(memoryview(frame.planes[0]), dtype, frame.samples * n_channels)
             planes = [packed[channel::n_channels] for channel in range(n_channels)]
-        yield Chunk(mono(planes), rate_hz)
+        yield Chunk(self._mix(planes), rate_hz)
 
     def _why_nothing(self) -> str:
         if self.n_damaged_packets:
@@ -269,9 +277,10 @@ class Decoder:
 class ChainDecoder:
     """The links of a chained Ogg file as one recording; iterated once, as a `Decoder`."""
 
-    def __init__(self, links: list[Window], name: str) -> None:
+    def __init__(self, links: list[Window], name: str, mix: Mix) -> None:
         self.n_damaged_packets = 0
         self.info = AudioInfo("ogg", "unknown", 0, 0, None)
+        self._mix = mix
         self._links = links
         self._name = name
 
@@ -280,7 +289,7 @@ class ChainDecoder:
         n_chunks = 0
         for link in self._links:
             try:
-                with _open_stream(link, self._name) as decoder:
+                with _open_stream(link, self._name, mix=self._mix) as decoder:
                     for chunk in decoder.chunks():
                         self.info = self.info if n_chunks else decoder.info
                         n_chunks += 1

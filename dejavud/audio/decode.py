@@ -1,4 +1,4 @@
-"""Any audio file as mono float32 at one rate, in blocks, however long it is."""
+"""Any audio file in blocks, however long it is: as mono float32 at one rate, or as its own channels in 16 bits at its own rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dejavud.audio.container import AudioInfo, MissingDecoder, open_decoder
 from dejavud.audio.fallback import FfmpegDecoder, chip_music_demuxer
-from dejavud.audio.pcm import Chunk, Resampler, mono
+from dejavud.audio.pcm import Chunk, Resampler, mono, sixteen_bit
 from dejavud.audio.source import open_regular
 from dejavud.errors import UnsupportedAudio
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dejavud.audio.pcm import Mix
+
     Samples = NDArray[np.float32]
 
-__all__ = ["AudioInfo", "AudioReader", "decode_audio", "open_audio"]
+__all__ = ["AudioInfo", "AudioReader", "ChannelReader", "decode_audio", "open_audio", "open_channels"]
 
 MAX_DURATION_S = 48 * 3600.0
 """A day of radio and as much again; a small file can claim, and decode to, centuries of silence."""
@@ -82,6 +84,39 @@ class AudioReader:
             yield block
 
 
+class ChannelReader:
+    """Decoded audio, iterated once: int16 [n_channels, n] blocks at the file's own rate, in order, none empty.
+
+    rate_hz : of the file.
+    n_samples : of each channel, given out so far; all of them after the iteration.
+    """
+
+    def __init__(self, chunks: Iterator[Chunk], rate_hz: int, limit_s: float | None, name: str) -> None:
+        self.rate_hz = rate_hz
+        self.n_samples = 0
+        self._chunks = chunks
+        self._limit_samples = None if limit_s is None else max(round(limit_s * rate_hz), 0)
+        self._name = name
+
+    def __iter__(self) -> Iterator[NDArray[np.int16]]:
+        n_channels = None
+        for chunk in self._chunks:
+            n_channels = n_channels or len(chunk.samples)
+            if chunk.rate_hz != self.rate_hz or len(chunk.samples) != n_channels:
+                reason = (
+                    f"it changes from {n_channels} channels at {self.rate_hz} Hz to {len(chunk.samples)} at {chunk.rate_hz} Hz "
+                    "in the middle, which the classic profiles do not take: convert it to one rate first"
+                )
+                raise UnsupportedAudio(source=self._name, reason=reason)
+            left = None if self._limit_samples is None else self._limit_samples - self.n_samples
+            block = chunk.samples[:, :left]
+            if block.shape[1]:
+                self.n_samples += block.shape[1]
+                yield block
+            if self.n_samples == self._limit_samples:
+                return
+
+
 @contextmanager
 def open_audio(
     path: Path | str,
@@ -119,14 +154,8 @@ def open_audio(
     """
     with ExitStack() as stack:
         file = stack.enter_context(open_regular(path, name))
-        try:
-            source, chunks = _start(stack, file, path, name)
-        except UnsupportedAudio:
-            if not raw_fallback:
-                raise
-            source, chunks = _prime(_RawPcm(file), name)
-        reader = AudioReader(source, _bounded(chunks, max_duration_s, name), rate_hz, limit_s)
-        yield reader
+        source, chunks = _started(stack, file, path, name, mono, raw_fallback=raw_fallback)
+        yield AudioReader(source, _bounded(chunks, max_duration_s, name), rate_hz, limit_s)
 
 
 def decode_audio(
@@ -151,21 +180,52 @@ def decode_audio(
     return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
 
 
-def _start(stack: ExitStack, file: io.FileIO, path: Path | str, name: str) -> tuple[_Source, Iterator[Chunk]]:
+@contextmanager
+def open_channels(
+    path: Path | str,
+    *,
+    name: str,
+    limit_s: float | None = None,
+    raw_fallback: bool = False,
+    max_duration_s: float = MAX_DURATION_S,
+) -> Iterator[ChannelReader]:
+    """Open the audio file at `path` as it is, neither mixed nor resampled; parameters and errors as of `open_audio`.
+
+    Raises `UnsupportedAudio` also where rate or channels change in the middle, which is known only while iterating.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(open_regular(path, name))
+        source, chunks = _started(stack, file, path, name, sixteen_bit, raw_fallback=raw_fallback)
+        yield ChannelReader(_bounded(chunks, max_duration_s, name), source.info.rate_hz, limit_s, name)
+
+
+def _started(
+    stack: ExitStack, file: io.FileIO, path: Path | str, name: str, mix: Mix, *, raw_fallback: bool
+) -> tuple[_Source, Iterator[Chunk]]:
+    """Return what decodes `file` and its chunks; as 16-bit PCM what nothing decodes, where `raw_fallback` allows it."""
+    try:
+        return _start(stack, file, path, name, mix)
+    except UnsupportedAudio:
+        if not raw_fallback:
+            raise
+        return _prime(_RawPcm(file, mix), name)
+
+
+def _start(stack: ExitStack, file: io.FileIO, path: Path | str, name: str, mix: Mix) -> tuple[_Source, Iterator[Chunk]]:
     """Return the decoder for `file` and its chunks: our own, or the machine's ffmpeg for what only that may know."""
     attempt = ExitStack()
     try:
         with attempt:
-            primed = _prime(attempt.enter_context(open_decoder(file, name)), name)
+            primed = _prime(attempt.enter_context(open_decoder(file, name, mix)), name)
             stack.push(attempt.pop_all())
             return primed
     except MissingDecoder as error:
-        return _prime(FfmpegDecoder(path, name, demuxer=None, why=error.details["reason"]), name)
+        return _prime(FfmpegDecoder(path, name, demuxer=None, why=error.details["reason"], mix=mix), name)
     except UnsupportedAudio as error:
         demuxer = chip_music_demuxer(name)
         if demuxer is None:
             raise
-        return _prime(FfmpegDecoder(path, name, demuxer=demuxer, why=error.details["reason"]), name)
+        return _prime(FfmpegDecoder(path, name, demuxer=demuxer, why=error.details["reason"], mix=mix), name)
 
 
 def _prime(source: _Source, name: str) -> tuple[_Source, Iterator[Chunk]]:
@@ -182,7 +242,7 @@ def _bounded(chunks: Iterator[Chunk], max_duration_s: float, name: str) -> Itera
     duration_s = 0.0
     for chunk in chunks:
         yield chunk
-        duration_s += len(chunk.samples) / chunk.rate_hz
+        duration_s += chunk.samples.shape[-1] / chunk.rate_hz
         if duration_s > max_duration_s:
             reason = (
                 f"it is longer than {max_duration_s / 3600:g} hours; split it, or set a limit to what is read of it"
@@ -193,7 +253,8 @@ def _bounded(chunks: Iterator[Chunk], max_duration_s: float, name: str) -> Itera
 class _RawPcm:
     """Bytes taken for 16-bit little-endian mono PCM at 8 kHz; an odd last byte is dropped."""
 
-    def __init__(self, file: io.FileIO) -> None:
+    def __init__(self, file: io.FileIO, mix: Mix) -> None:
+        self._mix = mix
         self.info = AudioInfo("raw", "pcm_s16le", _RAW_RATE_HZ, 1, None)
         self.n_damaged_packets = 0
         self._file = file
@@ -206,4 +267,4 @@ class _RawPcm:
             n_samples = len(data) // 2
             rest = data[2 * n_samples :]
             if n_samples:
-                yield Chunk(mono([np.frombuffer(data, "<i2", n_samples)]), _RAW_RATE_HZ)
+                yield Chunk(self._mix([np.frombuffer(data, "<i2", n_samples)]), _RAW_RATE_HZ)

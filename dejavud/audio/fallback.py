@@ -17,6 +17,8 @@ from dejavud.errors import UnsupportedAudio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dejavud.audio.pcm import Mix
+
 _WINDOW_S = 120
 """pydub holds what it decodes several times over (wav, copy, segment): 2 minutes of 32-bit stereo are 46 MB each."""
 _MAX_DURATION_S = 3600
@@ -43,6 +45,7 @@ class FfmpegDecoder:
     demuxer : the only one that ffmpeg may use, so that a list of other files, whatever it is called, opens none; None
         where our own FFmpeg has already recognized the container and lacks but the codec.
     why : what our own FFmpeg said, for the error when there is no other.
+    mix : as of `dejavud.audio.container.open_decoder`.
 
     Raises
     ------
@@ -50,7 +53,7 @@ class FfmpegDecoder:
         This machine has no ffmpeg, or it fails as well.
     """
 
-    def __init__(self, path: Path | str, name: str, *, demuxer: str | None, why: object) -> None:
+    def __init__(self, path: Path | str, name: str, *, demuxer: str | None, why: object, mix: Mix = mono) -> None:
         if suffix_of(name) in _READ_BY_PYDUB or suffix_of(str(path)) in _READ_BY_PYDUB:
             raise UnsupportedAudio(source=name, reason=str(why))
         if shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None:
@@ -62,6 +65,7 @@ class FfmpegDecoder:
         self._name = name
         self._demuxer = demuxer
         self._why = why
+        self._mix = mix
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the audio in order, a window at a time, an hour at most."""
@@ -76,7 +80,7 @@ class FfmpegDecoder:
             interleaved = np.frombuffer(segment.raw_data, _DTYPES[segment.sample_width])
             if len(interleaved):
                 channels = [interleaved[channel :: segment.channels] for channel in range(segment.channels)]
-                yield Chunk(mono(channels), segment.frame_rate)
+                yield Chunk(self._mix(channels), segment.frame_rate)
             if len(interleaved) // segment.channels < (_WINDOW_S - 1) * segment.frame_rate:
                 return
 

@@ -1,4 +1,4 @@
-"""PCM as the decoders hand it out, brought to mono float32 at one rate."""
+"""PCM as the decoders hand it out: brought to mono float32 at one rate, or to 16 bits a channel at its own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import soxr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     Samples = NDArray[np.float32]
+    Mix = Callable[[Sequence[NDArray[Any]]], NDArray[Any]]
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 6_144_000
 """What a sample rate can be: below is no music, above no converter; a damaged header is likelier."""
@@ -25,9 +26,9 @@ _LOUDEST = 1e4
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of mono float32 samples at the rate that the file has there."""
+    """A run of samples, float32 [n] from `mono` or int16 [n_channels, n] from `sixteen_bit`, at the rate that the file has there."""
 
-    samples: Samples
+    samples: NDArray[Any]
     rate_hz: int
 
 
@@ -53,6 +54,26 @@ def mono(channels: Sequence[NDArray[Any]]) -> Samples:
         mixed -= np.float32(len(channels) * 2 ** (8 * kind.itemsize - 1))
     mixed *= np.float32(1 / (len(channels) * 2 ** (8 * kind.itemsize - 1)))
     return mixed
+
+
+def sixteen_bit(channels: Sequence[NDArray[Any]]) -> NDArray[np.int16]:
+    """Return `channels` as FFmpeg makes them 16-bit: int16 [n_channels, n], contiguous.
+
+    channels : as for `mono`.
+
+    Wider integers lose their low bits, narrower ones get zeros; floats are scaled to the full range, rounded and clipped, and what is no
+    number becomes silence.
+    """
+    stacked = np.stack(channels)
+    kind = stacked.dtype
+    if kind.kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = np.rint(stacked * kind.type(32768))
+            return np.nan_to_num(np.clip(scaled, -32768, 32767), copy=False).astype(np.int16)
+    if kind.kind == "u":
+        stacked = stacked.astype(np.int64) - 2 ** (8 * kind.itemsize - 1)
+    shift = 8 * (kind.itemsize - 2)
+    return (stacked >> shift if shift > 0 else stacked.astype(np.int16) << -shift).astype(np.int16, copy=False)
 
 
 class Resampler:
@@ -90,3 +111,10 @@ class Resampler:
             return samples
         resampled: Samples = self._stream.resample_chunk(samples)
         return resampled
+
+
+def resampled(channel: NDArray[Any], rate_hz: int, wanted_hz: int) -> Samples:
+    """Return one channel of PCM, of a type that `mono` takes, as float32 [n] at `wanted_hz`."""
+    resampler = Resampler(wanted_hz)
+    head = resampler.feed(Chunk(mono([channel]), rate_hz))
+    return np.concatenate([head, resampler.finish()])

@@ -208,7 +208,9 @@ def _checked(dotted: str, key: Key, setting: Setting) -> Any:  # noqa: ANN401 - 
         allowed = f", {rule.allowed}" if rule else ""
         raise InvalidConfig(origin=setting.origin, reason=f"{dotted} must be {wanted}{allowed}, not {shown}") from None
     if rule is not None and not rule.accepts(value):
-        raise InvalidConfig(origin=setting.origin, reason=f"{dotted} must be {rule.allowed}, not {shown}")
+        close = difflib.get_close_matches(str(value), rule.names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InvalidConfig(origin=setting.origin, reason=f"{dotted} must be {rule.allowed}, not {shown}{hint}")
     return value
 
 

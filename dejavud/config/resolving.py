@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dejavud.config.sections import Config, parse_address
 from dejavud.errors import InvalidConfig
+from dejavud.fingerprint.params import Params
+from dejavud.fingerprint.profiles import LANDMARK
 from dejavud.wire.endpoints import control_endpoint, events_endpoint, is_local, user_runtime_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from dejavud.fingerprint.params import Params
 
 
 def resolved(config: Config, environment: Mapping[str, str], working_dir: Path) -> Config:
@@ -55,6 +55,8 @@ def default_runtime_dir(environment: Mapping[str, str]) -> Path:
 
 def check_engine(params: Params, origins: Mapping[str, str]) -> None:
     """Raise `InvalidConfig` when parameters that are allowed one by one do not go together."""
+    if params.profile != LANDMARK:
+        _refuse_changes(params, origins)
     pairs = (
         ("hop_samples", params.hop_samples, "n_fft", params.n_fft),
         ("bin_min", params.bin_min + 1, "bin_max", params.bin_max),
@@ -66,6 +68,19 @@ def check_engine(params: Params, origins: Mapping[str, str]) -> None:
             origin = origins.get(f"engine.{low}") or origins.get(f"engine.{high}") or "default"
             reason = f"engine.{low} = {getattr(params, low)} is too large for engine.{high} = {getattr(params, high)}"
             raise InvalidConfig(origin=origin, reason=reason)
+
+
+def _refuse_changes(params: Params, origins: Mapping[str, str]) -> None:
+    """Raise `InvalidConfig` for a parameter of our own profile that would be without effect; as the conf file ships it, it may stand."""
+    usual = Params()
+    for field in fields(Params):
+        value = getattr(params, field.name)
+        if field.name != "profile" and value != getattr(usual, field.name):
+            reason = (
+                f"engine.{field.name} = {value} belongs to the profile {LANDMARK}; {params.profile} has the constants of its "
+                "generation of dejavu, which cannot be changed: leave it out"
+            )
+            raise InvalidConfig(origin=origins.get(f"engine.{field.name}", "default"), reason=reason)
 
 
 def check_exposure(config: Config, origins: Mapping[str, str]) -> None:

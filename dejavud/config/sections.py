@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dejavud.fingerprint.params import Params
+from dejavud.fingerprint.profiles import PROFILES
 from dejavud.wire.endpoints import HTTP_PORT, WEBSOCKET_PORT
 
 if TYPE_CHECKING:
@@ -171,10 +172,12 @@ class Rule:
     """What values a key takes beyond its type.
 
     allowed : ends the sentence "… must be".
+    names : what it can be, where that is one of a few names.
     """
 
     allowed: str
     accepts: Callable[[Any], bool]
+    names: tuple[str, ...] = ()
 
 
 def _between(low: float, high: float, unit: str = "") -> Rule:
@@ -183,7 +186,8 @@ def _between(low: float, high: float, unit: str = "") -> Rule:
 
 
 def _one_of(*values: str | int) -> Rule:
-    return Rule("one of " + ", ".join(map(str, values)), lambda value: value in values)
+    names = tuple(value for value in values if isinstance(value, str))
+    return Rule("one of " + ", ".join(map(str, values)), lambda value: value in values, names)
 
 
 def _are_addresses(values: tuple[str, ...]) -> bool:
@@ -206,7 +210,7 @@ _MAX_BYTES = 1 << 40
 _DAY_S = 86400
 
 RULES: dict[str, Rule] = {
-    "engine.profile": _one_of("landmark-1"),
+    "engine.profile": _one_of(*PROFILES),
     "engine.rate_hz": _between(4000, 48000, "Hz"),
     "engine.n_fft": _one_of(*(2**exponent for exponent in range(7, 15))),
     "engine.hop_samples": _between(16, 16384, "samples"),
@@ -273,6 +277,7 @@ def keys() -> dict[str, Key]:
     defaults = Config()
     for section in fields(Config):
         values = getattr(defaults, section.name)
-        for name, kind in typing.get_type_hints(type(values)).items():
-            found[f"{section.name}.{name}"] = Key(section.name, name, kind, getattr(values, name))
+        kinds = typing.get_type_hints(type(values))
+        for name in (key.name for key in fields(values)):
+            found[f"{section.name}.{name}"] = Key(section.name, name, kinds[name], getattr(values, name))
     return found

@@ -51,7 +51,6 @@ class HttpSettings:
     send_s : how long a client may not read its answer.
     keep_alive_s : how long a connection may wait for its (next) request's head.
     grace_s : how long what is in flight may go on after the end.
-    frame_s : seconds a frame of the engine: the unit of the old interface's ``offset``.
     """
 
     host: str = "127.0.0.1"
@@ -64,7 +63,6 @@ class HttpSettings:
     send_s: float = 15.0
     keep_alive_s: float = 15.0
     grace_s: float = 10.0
-    frame_s: float = 0.032
 
 
 async def serve_http(
@@ -134,7 +132,7 @@ class _Application:
         self._max_requests = settings.max_requests
         self._max_bytes = uploads.max_bytes
         self._n_requests = 0
-        self._router = Routes(table, uploads, frame_s=settings.frame_s).router()
+        self._router = Routes(table, uploads).router()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()

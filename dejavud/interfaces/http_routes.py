@@ -60,10 +60,9 @@ _HEADERS = {
 class Routes:
     """The endpoints, over one command table."""
 
-    def __init__(self, table: CommandTable, uploads: UploadStore, *, frame_s: float) -> None:
+    def __init__(self, table: CommandTable, uploads: UploadStore) -> None:
         self._table = table
         self._uploads = uploads
-        self._frame_s = frame_s
 
     def router(self) -> Router:
         """Return the table of addresses."""
@@ -93,7 +92,7 @@ class Routes:
                 found = await self._call("recognize", {"raw_fallback": not body.is_form}, request, form)
         except BrokenForm:  # the old server found no field in it
             return _json({"message": legacy.NO_DATA}, _BAD_REQUEST)
-        return _json({"message": legacy.song(found, self._frame_s)}, _CREATED)
+        return _json({"message": legacy.song(found)}, _CREATED)
 
     async def _recognize(self, request: Request) -> Response:
         given = _query(request, name=str, limit_s=float)

@@ -25,11 +25,8 @@ def song_name(track: Mapping[str, Any]) -> str:
     return (PurePath(path).stem if path else "") or str(track["title"])
 
 
-def song(recognition: Mapping[str, Any], frame_s: float) -> dict[str, Any] | None:
-    """Return the best match of a recognition as the old ``/upload`` gives it, None when there is none.
-
-    frame_s : seconds a frame of the engine, the unit of the old ``offset``.
-    """
+def song(recognition: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the best match of a recognition as the old ``/upload`` gives it, None when there is none."""
     if not recognition["matches"]:
         return None
     best = recognition["matches"][0]
@@ -38,7 +35,7 @@ def song(recognition: Mapping[str, Any], frame_s: float) -> dict[str, Any] | Non
         "id": track["id"],
         "match": song_name(track),
         "confidence": round(best["score"]),
-        "offset": round(best["track_start_s"] / frame_s),
+        "offset": round(best["track_start_s"] / recognition["engine"]["frame_s"]),
         "offset_seconds": best["track_start_s"],
         "file_sha1": track["file_sha1"],
         "match_time": recognition["timings"]["total_ms"] / 1000,

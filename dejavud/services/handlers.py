@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from dejavud.fingerprint.params import Params
+    from dejavud.fingerprint.params import HashParams
     from dejavud.services.commands import Call, Handler
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
@@ -66,7 +66,7 @@ class Services:
     recognizer: Recognizer
     microphones: Microphones
     workers: Workers
-    params: Params
+    params: HashParams
     daemon: Daemon
 
 

@@ -17,7 +17,7 @@ import trio
 
 from dejavud.audio.source import open_regular
 from dejavud.errors import DejavudError, InternalError, ShuttingDown, UnreadableFile
-from dejavud.services import jobs
+from dejavud.services.profiles import profile_of
 from dejavud.services.views import track_view
 from dejavud.values import NewTrack
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from dejavud.fingerprint.classic_params import ClassicParams
     from dejavud.fingerprint.params import Params
     from dejavud.index.base import Index
     from dejavud.services.events import EventHub
+    from dejavud.services.jobs import FingerprintedFile
     from dejavud.services.workers import Workers
     from dejavud.values import Tags, Track
 
@@ -100,12 +102,17 @@ class Ingest:
     """Adds files to the index.  `add` works while `serve` runs."""
 
     def __init__(
-        self, index: Index, workers: Workers, hub: EventHub, params: Params, settings: IngestSettings | None = None
+        self,
+        index: Index,
+        workers: Workers,
+        hub: EventHub,
+        params: Params | ClassicParams,
+        settings: IngestSettings | None = None,
     ) -> None:
         self._index = index
         self._workers = workers
         self._hub = hub
-        self._params = params
+        self._profile = profile_of(params)
         self._settings = settings or IngestSettings()
         self._send, self._receive = trio.open_memory_channel[_Pending](self._settings.batch_tracks)
 
@@ -120,10 +127,10 @@ class Ingest:
         if known:
             return Ingested(known[0], added=False)
         fingerprinted = await self._workers.process(
-            jobs.fingerprint_file,
+            self._profile.jobs.fingerprint_file,
             file.path,
             file.name,
-            self._params,
+            self._profile.params,
             file.limit_s,
             what=file.name,
             kind="ingest",
@@ -202,7 +209,7 @@ def _add(index: Index, entries: Sequence[NewTrack]) -> list[Ingested]:
     return ingested
 
 
-def _entry(file: TrackFile, sha1: str, fingerprinted: jobs.FingerprintedFile) -> NewTrack:
+def _entry(file: TrackFile, sha1: str, fingerprinted: FingerprintedFile) -> NewTrack:
     own = fingerprinted.tags
     return NewTrack(
         title=_storable(file.tags.title or own.title or file.name),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dejavud.fingerprint.params import Params
-    from dejavud.values import Array, Constellation, Hashes, QueryFingerprint, Tags
+    from dejavud.values import Array, ClassicQuery, Constellation, Hashes, QueryFingerprint, Tags
 
 DAEMON_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 """What tells the daemon, and it alone, to stop."""
@@ -52,7 +52,7 @@ class FingerprintedFile:
 class FingerprintedQuery:
     """A query as the index is asked with it, and what making it took."""
 
-    fingerprint: QueryFingerprint
+    fingerprint: QueryFingerprint | ClassicQuery
     decode_ms: float
     fingerprint_ms: float
 
@@ -165,6 +165,13 @@ def query_file(path: Path, name: str, params: Params, limit_s: float, raw_fallba
 def query_samples(samples: Array, params: Params) -> FingerprintedQuery:
     """Return the query that `samples` are: float32 [n], mono, at the engine's rate."""
     return _fingerprinted(samples, params, decode_ms=0.0)
+
+
+def query_pcm(channel: Array, rate_hz: int, params: Params) -> FingerprintedQuery:
+    """Return the query that one channel of PCM at any rate is: [n] of a type that `dejavud.audio.pcm.mono` takes."""
+    from dejavud.audio.pcm import resampled  # noqa: PLC0415 - see the module's first words
+
+    return _fingerprinted(resampled(channel, rate_hz, params.rate_hz), params, decode_ms=0.0)
 
 
 def _fingerprinted(samples: Array, params: Params, *, decode_ms: float) -> FingerprintedQuery:

@@ -11,28 +11,25 @@ from typing import TYPE_CHECKING
 import trio
 
 from dejavud.errors import Timeout
-from dejavud.fingerprint.scaling import scaled_hashes
-from dejavud.services import jobs
 from dejavud.services.constellations import ConstellationCache
+from dejavud.services.profiles import profile_of
 from dejavud.services.views import recognition_view
 from dejavud.values import UNSCALED, Match, Recognition, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from dejavud.fingerprint.classic_params import ClassicParams
     from dejavud.fingerprint.params import Params
     from dejavud.index.base import Index
     from dejavud.services.commands import Progress
     from dejavud.services.events import EventHub
+    from dejavud.services.jobs import FingerprintedQuery
     from dejavud.services.microphones import Microphones
+    from dejavud.services.profiles import Matching
     from dejavud.services.workers import Workers
-    from dejavud.values import Alignment, Constellation, Hits, QueryFingerprint, Scale, Track
-
-    Matching = Callable[
-        [QueryFingerprint, Hits, Callable[[Sequence[int]], Mapping[int, Constellation]], float, Sequence[Scale]],
-        tuple[Alignment, ...],
-    ]
+    from dejavud.values import Alignment, ClassicQuery, Hits, QueryFingerprint, Scale, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class Recognizer:
         index: Index,
         workers: Workers,
         hub: EventHub,
-        params: Params,
+        params: Params | ClassicParams,
         *,
         match: Matching,
         settings: RecognizerSettings,
@@ -76,7 +73,7 @@ class Recognizer:
         self._index = index
         self._workers = workers
         self._hub = hub
-        self._params = params
+        self._profile = profile_of(params)
         self._match = match
         self._constellations = constellations or ConstellationCache(index)
         self._settings = settings
@@ -94,7 +91,7 @@ class Recognizer:
         heard_s = min(limit_s or self._settings.max_query_s, self._settings.max_query_s)
         with self._bounded(name) as deadline:
             query = await self._workers.process(
-                jobs.query_file, path, name, self._params, heard_s, raw_fallback, what=name
+                self._profile.jobs.query_file, path, name, self._profile.params, heard_s, raw_fallback, what=name
             )
             return await self._answer(query, name, started, deadline)
 
@@ -106,11 +103,13 @@ class Recognizer:
             samples = await self._microphones.take(min(duration_s, self._settings.max_query_s), device, progress)
         started = perf_counter()
         with self._bounded("microphone") as deadline:
-            query = await self._workers.process(jobs.query_samples, samples, self._params, what="microphone")
+            query = await self._workers.process(
+                self._profile.jobs.query_samples, samples, self._profile.params, what="microphone"
+            )
             return await self._answer(query, "microphone", started, deadline)
 
     async def _answer(
-        self, query: jobs.FingerprintedQuery, source: str, started: float, deadline: trio.CancelScope
+        self, query: FingerprintedQuery, source: str, started: float, deadline: trio.CancelScope
     ) -> Recognition:
         fingerprint = query.fingerprint
         lookup_s = match_s = 0.0
@@ -123,7 +122,8 @@ class Recognizer:
             found = perf_counter()
             alignments = await self._workers.read(self._align, fingerprint, hits, scales)
             lookup_s, match_s = lookup_s + found - asked, match_s + perf_counter() - found
-        matches = await self._matches(alignments, fingerprint.duration_s)
+        frame_s = self._profile.frame_s(fingerprint)
+        matches = await self._matches(alignments, fingerprint.duration_s, frame_s)
         recognition = Recognition(
             source=source,
             duration_s=fingerprint.duration_s,
@@ -136,31 +136,34 @@ class Recognizer:
                 match_ms=match_s * 1000,
                 total_ms=(perf_counter() - started) * 1000,
             ),
-            profile=self._params.profile,
-            params_digest=self._params.digest,
+            profile=self._profile.params.profile,
+            params_digest=self._profile.params.digest,
+            frame_s=frame_s,
         )
         self._tell(recognition)
         return recognition
 
-    def _look_up(self, fingerprint: QueryFingerprint, scales: tuple[Scale, ...], left_s: float) -> Hits:
+    def _look_up(self, fingerprint: QueryFingerprint | ClassicQuery, scales: tuple[Scale, ...], left_s: float) -> Hits:
         """Ask the index, in the worker thread that runs this."""
         unscaled = scales == (UNSCALED,)
-        hashes = fingerprint.hashes if unscaled else scaled_hashes(fingerprint, scales, self._params)
+        hashes = fingerprint.hashes if unscaled else self._profile.scaled_hashes(fingerprint, scales)
         return self._index.lookup(hashes, timeout_s=max(0.001, left_s))
 
-    def _align(self, fingerprint: QueryFingerprint, hits: Hits, scales: tuple[Scale, ...]) -> tuple[Alignment, ...]:
+    def _align(
+        self, fingerprint: QueryFingerprint | ClassicQuery, hits: Hits, scales: tuple[Scale, ...]
+    ) -> tuple[Alignment, ...]:
         """Match, in the worker thread that runs this."""
-        n_index_frames = self._index.statistics().duration_s * self._params.frames_per_s
+        n_index_frames = self._index.statistics().duration_s * self._profile.frames_per_s
         return self._match(fingerprint, hits, self._constellations.read, n_index_frames, scales)
 
-    async def _matches(self, alignments: Sequence[Alignment], query_s: float) -> tuple[Match, ...]:
+    async def _matches(self, alignments: Sequence[Alignment], query_s: float, frame_s: float) -> tuple[Match, ...]:
         """Return the alignments with their tracks; one whose track was removed meanwhile is left out."""
         if not alignments:
             return ()
         ids = tuple({alignment.track_id for alignment in alignments})
         tracks = {track.id: track for track in await self._workers.read(partial(self._index.tracks, ids=ids))}
         return tuple(
-            match_of(alignment, tracks[alignment.track_id], query_s, self._params)
+            match_of(alignment, tracks[alignment.track_id], query_s, frame_s)
             for alignment in alignments
             if alignment.track_id in tracks
         )
@@ -190,13 +193,13 @@ class Recognizer:
             raise
 
 
-def match_of(alignment: Alignment, track: Track, query_s: float, params: Params) -> Match:
-    """Return `alignment` in seconds: the stretch that query and track share, on the clock of each.
+def match_of(alignment: Alignment, track: Track, query_s: float, frame_s: float) -> Match:
+    """Return `alignment`, in frames of `frame_s`, in seconds: the stretch that query and track share, on the clock of each.
 
     Both stretches begin at the same moment.  It is the query's first, and so ``track_start_s`` says where in the track the query begins, unless
     the query began before the track did.
     """
-    delta_s, speed = params.frames_to_seconds(alignment.delta_frames), alignment.speed
+    delta_s, speed = alignment.delta_frames * frame_s, alignment.speed
     query_start_s, track_start_s = max(0.0, -delta_s / speed), max(0.0, delta_s)
     shared_s = max(0.0, min(query_s - query_start_s, (track.duration_s - track_start_s) / speed))
     return Match(

@@ -28,7 +28,11 @@ def recognition_view(recognition: Recognition) -> dict[str, Any]:
         },
         "matches": [_match_view(match) for match in recognition.matches],
         "timings": _timings_view(recognition.timings),
-        "engine": {"profile": recognition.profile, "params": recognition.params_digest},
+        "engine": {
+            "profile": recognition.profile,
+            "params": recognition.params_digest,
+            "frame_s": round(recognition.frame_s, 9),
+        },
     }
 
 

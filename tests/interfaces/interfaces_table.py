@@ -117,6 +117,7 @@ class Stage:
             "query": {"source": call.audio.name, "duration_s": 5.0, "n_hashes": 812},
             "matches": matches,
             "timings": {"total_ms": 27.0},
+            "engine": {"frame_s": 0.032},
         }
 
     async def fingerprint(self, params: Fingerprint, call: Call) -> dict[str, Any]:

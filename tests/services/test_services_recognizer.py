@@ -220,7 +220,9 @@ async def test_a_match_is_what_query_and_track_share(
 ) -> None:
     """Both stretches start at one moment and end with the query or the track, whichever is first."""
     track = await Bench().add(music_file(tmp_path, 1, 10.0))
-    match = match_of(Alignment(track.id, delta_frames, 1.0, 1.0, 50.0, 0.9, 0.8), track, query_s, PARAMS)
+    match = match_of(
+        Alignment(track.id, delta_frames, 1.0, 1.0, 50.0, 0.9, 0.8), track, query_s, PARAMS.frames_to_seconds(1)
+    )
     found = match.query_start_s, match.query_end_s, match.track_start_s, match.track_end_s
     assert found == pytest.approx(expected, abs=0.005)
 

@@ -1,0 +1,183 @@
+"""Hits of dejavu's own hashes to an answer: its histogram, and what it never had, a probability and a "no match".
+
+dejavu names the track and the difference of offsets that most hashes agree on, whatever the number.  So do we, to the hash; a library that
+came from dejavu has no constellations to verify against, so whether that number means anything is read off the votes themselves.
+Every other (track, difference) that the same query meets shows what chance can do with this query in this library, tonal and repetitive
+passages and all.  The largest of those numbers fall off exponentially, as the tails of most distributions do (peaks over a threshold:
+Pickands 1975), which says how many places would by chance reach the number that the best one has.
+
+What is counted for that are anchors, not hashes: one peak is in dozens of hashes, which agree or fail together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dejavud.values import UNSCALED, Alignment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dejavud.matching.matcher import MatchRules
+    from dejavud.values import Array, ClassicQuery, Constellation, Hits, Scale
+
+N_JUDGED = 8
+"""Tracks whose best place is judged."""
+
+N_TAIL = 100
+"""The strongest places by chance, whose excess over the weakest of them tells how fast the tail falls."""
+
+MIN_DECAY = 0.3
+"""However few places there are to learn from, one anchor more makes a place by chance no rarer than this."""
+
+TWIN_ANCHORS, TWIN_SHARE = 8, 0.6
+"""A place in another track that agrees with so many, and with this share of the same anchors, is the same recording and no doubt of it."""
+MAX_TWINS = 3
+"""More tracks than this that fit alike are a passage that fits everything."""
+
+STEP_S = 1.0
+
+_DELTA_BITS = 32
+_DELTA_ZERO = 1 << (_DELTA_BITS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Every (track, difference of offsets) on which hits agree, in order of (track, difference).
+
+    track_ids, deltas : int64 [n].
+    n_hashes : int64 [n], hits, as dejavu counts them.
+    n_anchors : int64 [n], different frames of the query among them.
+    """
+
+    track_ids: Array
+    deltas: Array
+    n_hashes: Array
+    n_anchors: Array
+
+    def __len__(self) -> int:
+        return len(self.track_ids)
+
+
+def agreement(hits: Hits) -> Places:
+    """Return where hits agree."""
+    keys = _keys(hits)
+    order = np.lexsort((hits.query_offsets, keys))
+    keys, offsets = keys[order], hits.query_offsets[order]
+    is_place = np.diff(keys, prepend=-1) != 0
+    is_anchor = is_place | (np.diff(offsets, prepend=-1) != 0)
+    starts = np.flatnonzero(is_place)
+    n_hashes = np.diff(starts, append=len(keys))
+    n_anchors = np.add.reduceat(is_anchor.astype(np.int64), starts) if len(starts) else np.empty(0, np.int64)
+    places = keys[starts]
+    return Places(places >> _DELTA_BITS, (places & ((1 << _DELTA_BITS) - 1)) - _DELTA_ZERO, n_hashes, n_anchors)
+
+
+class ClassicMatcher:
+    """Turns hits of dejavu's hashes into answers by one set of rules; the candidates' numbers of `MatchRules` have no part in it."""
+
+    def __init__(self, rules: MatchRules) -> None:
+        self._rules = rules
+
+    def match(
+        self,
+        query: ClassicQuery,
+        hits: Hits,
+        read_constellations: Callable[[Sequence[int]], Mapping[int, Constellation]],  # noqa: ARG002 - as every matcher
+        n_index_frames: float,  # noqa: ARG002 - the votes show the index's size
+        scales: Sequence[Scale] = (UNSCALED,),  # noqa: ARG002 - dejavu knows one
+    ) -> tuple[Alignment, ...]:
+        """Return the tracks that sound in the query, most hashes first; empty when none is sure enough.
+
+        Of equally many hashes the track of the lower id is first, and of its places the earlier one, as in dejavu's last version.
+        """
+        places = agreement(hits)
+        sure: list[Alignment] = []
+        apart: list[int] = []
+        min_coverage = min(self._rules.min_coverage, self._rules.enough_s / max(query.duration_s, STEP_S))
+        for place in best_of_each_track(places)[:N_JUDGED]:
+            answer = self._answer(query, hits, places, place, apart)
+            if answer.confidence >= self._rules.min_confidence and answer.coverage >= min_coverage:
+                sure.append(answer)
+                apart.append(answer.track_id)
+        return tuple(sure[: self._rules.max_matches])
+
+    def _answer(
+        self, query: ClassicQuery, hits: Hits, places: Places, place: int, sounding: Sequence[int]
+    ) -> Alignment:
+        """Return a place judged; tracks that are `sounding` for sure are no doubt of another that sounds with them."""
+        track_id, delta = int(places.track_ids[place]), int(places.deltas[place])
+        anchors = _anchors(hits, track_id, delta)
+        twins = _twins(hits, places, place, anchors)
+        return Alignment(
+            track_id=track_id,
+            delta_frames=float(delta),
+            speed=1.0,
+            pitch=1.0,
+            score=float(places.n_hashes[place]),
+            confidence=confidence(places, place, [*sounding, *twins]),
+            coverage=coverage(query, anchors),
+        )
+
+
+def best_of_each_track(places: Places) -> list[int]:
+    """Return each track's place with the most hashes, the earlier one of two; most hashes first, then the lower id."""
+    order = np.lexsort((places.deltas, places.track_ids, -places.n_hashes))
+    _, first = np.unique(places.track_ids[order], return_index=True)
+    return order[np.sort(first)].tolist()
+
+
+def confidence(places: Places, place: int, apart: Sequence[int]) -> float:
+    """Return the probability, 0 to 1, that a place is not chance.
+
+    That is 1 / (1 + e), where e is how many places chance is expected to bring to as many anchors: a true place and chance being as likely
+    before the query was heard.  How fast chance falls off is learned from all other places, in the own track too; a single rival counts by
+    itself only where it is in another track, as music that repeats itself is no doubt of whose it is.
+
+    apart : tracks that are no rivals, and of which nothing is learned.
+    """
+    n_anchors, own = int(places.n_anchors[place]), places.track_ids == places.track_ids[place]
+    chance = ~np.isin(places.track_ids, list(apart))
+    chance[own] = np.abs(places.deltas[own] - places.deltas[place]) > 1
+    reached = np.sort(places.n_anchors[chance])[::-1]
+    tail = reached[:N_TAIL]
+    threshold = int(tail[-1]) if len(tail) else 0
+    excess = float(np.sum(tail - threshold))
+    decay = max(MIN_DECAY, excess / (excess + max(1, len(tail))))
+    expected = [max(1, len(tail)) * decay ** (n_anchors - threshold)]
+    rivals = np.sort(places.n_anchors[chance & ~own])[::-1][:N_TAIL]
+    expected += [rank * decay ** (n_anchors - int(rival)) for rank, rival in enumerate(rivals, start=1)]
+    return 1.0 / (1.0 + min(max(expected), 1e12))
+
+
+def coverage(query: ClassicQuery, anchors: Array) -> float:
+    """Return the share, 0 to 1, of those seconds of the query that have hashes in which one agrees, which chance hardly ever does."""
+    step = max(1, round(STEP_S / query.frame_s))
+    heard = np.unique(query.hashes.offsets // step)
+    return len(np.unique(anchors // step)) / max(1, len(heard))
+
+
+def _keys(hits: Hits) -> Array:
+    deltas = hits.track_offsets.astype(np.int64) - hits.query_offsets
+    return (hits.track_ids.astype(np.int64) << _DELTA_BITS) | (deltas + _DELTA_ZERO)
+
+
+def _anchors(hits: Hits, track_id: int, delta: int) -> Array:
+    """Return int32 [n], ascending: the different frames of the query whose hashes agree on a place."""
+    here = (hits.track_ids == track_id) & (hits.track_offsets - hits.query_offsets == delta)
+    return np.unique(hits.query_offsets[here])
+
+
+def _twins(hits: Hits, places: Places, place: int, anchors: Array) -> list[int]:
+    """Return the tracks, few, whose best place agrees with the same anchors: other releases of one recording."""
+    needed = max(TWIN_ANCHORS, TWIN_SHARE * len(anchors))
+    twins = []
+    for other in best_of_each_track(places)[: N_JUDGED + 1]:
+        if other != place and places.n_anchors[other] >= needed:
+            shared = np.isin(_anchors(hits, int(places.track_ids[other]), int(places.deltas[other])), anchors)
+            if np.count_nonzero(shared) >= needed:
+                twins.append(int(places.track_ids[other]))
+    return twins if len(twins) <= MAX_TWINS else []

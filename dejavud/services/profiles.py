@@ -1,0 +1,112 @@
+"""What the services do differently from profile to profile, in one place: everything else is the same for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dejavud.fingerprint.classic_params import ClassicParams
+from dejavud.fingerprint.scaling import scaled_hashes, search_scales
+from dejavud.matching.classic_matcher import ClassicMatcher
+from dejavud.matching.matcher import Matcher
+from dejavud.services import classic_jobs, jobs
+from dejavud.values import ClassicQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.matching.matcher import MatchRules
+    from dejavud.values import Alignment, Array, Constellation, Hashes, Hits, QueryFingerprint, Scale
+
+
+class Jobs(Protocol):
+    """What the workers do: module-level functions, called with the parameters of their own profile."""
+
+    def fingerprint_file(self, path: Path, name: str, params: Any, limit_s: float | None) -> jobs.FingerprintedFile:  # noqa: ANN401 - of the profile
+        """Return what the index stores of a file."""
+        ...
+
+    def query_file(
+        self,
+        path: Path,
+        name: str,
+        params: Any,  # noqa: ANN401 - of the profile
+        limit_s: float,
+        raw_fallback: bool,  # noqa: FBT001 - jobs cross the process border by position
+    ) -> jobs.FingerprintedQuery:
+        """Return what the index is asked for a file."""
+        ...
+
+    def query_samples(self, samples: Array, params: Any) -> jobs.FingerprintedQuery:  # noqa: ANN401 - of the profile
+        """Return what the index is asked for what a microphone heard: float32 [n] at the profile's `microphone_hz`."""
+        ...
+
+    def query_pcm(self, channel: Array, rate_hz: int, params: Any) -> jobs.FingerprintedQuery:  # noqa: ANN401 - of the profile
+        """Return what the index is asked for one channel of PCM at any rate, [n] of a type that `audio.pcm.mono` takes."""
+        ...
+
+
+class Matching(Protocol):
+    """Hits to answers.  `query` is one that the same profile's jobs made."""
+
+    def __call__(
+        self,
+        query: Any,  # noqa: ANN401 - of the profile
+        hits: Hits,
+        read_constellations: Callable[[Sequence[int]], Mapping[int, Constellation]],
+        n_index_frames: float,
+        scales: Sequence[Scale] = ...,
+        /,
+    ) -> tuple[Alignment, ...]:
+        """Return the tracks that sound in the query, the surest first; empty when none is sure enough."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One way to fingerprint and to match.
+
+    microphone_hz : the rate at which its queries are to be heard.
+    frames_per_s : of tracks; of dejavu's, whose frames are of each file's own rate, those at 44.1 kHz.
+    matching : the matching by a set of rules.
+    search_scales : the scales that a search of `dejavud.fingerprint.scaling.SEARCHES` has.
+    scaled_hashes : what a query asks at those scales.
+    """
+
+    params: Params | ClassicParams
+    jobs: Jobs
+    microphone_hz: int
+    frames_per_s: float
+    matching: Callable[[MatchRules], Matching]
+    search_scales: Callable[[str], tuple[Scale, ...]]
+    scaled_hashes: Callable[[Any, tuple[Scale, ...]], Hashes]
+
+    def frame_s(self, query: QueryFingerprint | ClassicQuery) -> float:
+        """Return the length of the frames in which the alignments of this query are counted."""
+        return query.frame_s if isinstance(query, ClassicQuery) else 1 / self.frames_per_s
+
+
+def profile_of(params: Params | ClassicParams) -> Profile:
+    """Return the profile that these are parameters of."""
+    if isinstance(params, ClassicParams):
+        rate_hz = classic_jobs.MICROPHONE_HZ
+        return Profile(
+            params,
+            classic_jobs,
+            microphone_hz=rate_hz,
+            frames_per_s=1 / params.frames_to_seconds(1, rate_hz),
+            matching=lambda rules: ClassicMatcher(rules).match,
+            search_scales=lambda _search: (),
+            scaled_hashes=lambda query, _scales: query.hashes,
+        )
+    return Profile(
+        params,
+        jobs,
+        microphone_hz=params.rate_hz,
+        frames_per_s=params.frames_per_s,
+        matching=lambda rules: Matcher(params, rules).match,
+        search_scales=search_scales,
+        scaled_hashes=lambda query, scales: scaled_hashes(query, scales, params),
+    )
