@@ -17,17 +17,22 @@ import structlog
 import trio
 import trio_parallel
 
-from dejavud.errors import Busy, Timeout, WorkerDied
-from dejavud.services import jobs
+from dejavud.errors import Busy, DejavudError, Timeout, WorkerDied
+from dejavud.services import jobs, stream_jobs
+from dejavud.services.worker_streams import StreamJob, listening, received
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Generator
+    from contextlib import AbstractAsyncContextManager
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 Kind = Literal["query", "ingest"]
+
+MAX_STREAMS = 32
+"""Each is a process of some 60 MB; a machine that is to follow more radio stations than that has other limits first."""
 
 _CLOSE_GRACE_S = 2.0
 """How long a worker may take to see that its pipe was closed before it is killed."""
@@ -38,7 +43,7 @@ class WorkersStatus:
     """How busy the workers are.
 
     n_processes : jobs of one kind that run at the same time.
-    n_busy, n_waiting : jobs of both kinds, running and waiting for their turn.
+    n_busy, n_waiting : jobs of both kinds, and streams, running and waiting for their turn.
     n_died : worker processes that ended in the middle of a job, since the start.
     """
 
@@ -64,6 +69,17 @@ class Workers(Protocol):
         `what` names the work in errors.  Raises `Timeout` when it ran longer than `timeout_s` (the time it waited for
         its turn does not count; the worker is killed), `WorkerDied` when the process ended, `InternalError` for a bug in
         the function, and every `DejavudError` of the function's own.  Queries and ingests do not wait for each other.
+        """
+        ...
+
+    def stream(
+        self, function: Callable[..., Generator[T]], *args: object, what: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[T]]:
+        """Give what an importable generator function of picklable arguments yields, in a process of its own, while the block goes on.
+
+        The iterator raises what the function raises and, as `process`, `WorkerDied` and `InternalError`.  The function waits where
+        its items are not taken: between the two there is never more than an item and what a socket holds.  When the block ends before
+        the function, the process is killed.  No turns: a stream may be endless, so where too many run, `Busy` is raised at once.
         """
         ...
 
@@ -98,6 +114,7 @@ class ProcessWorkers:
         self._n_processes = n_processes
         self._max_waiting = max_waiting
         self._n_died = 0
+        self._n_streams = 0
         # Queries have processes of their own beside the ingests': one over a folder that is being fingerprinted shares the
         # cores with it, instead of waiting for its files.
         self._decode: dict[Kind, trio.CapacityLimiter] = {
@@ -121,6 +138,46 @@ class ProcessWorkers:
             self._replace_worker()
             raise Timeout(what=what, limit_s=timeout_s)
 
+    @asynccontextmanager
+    async def stream(
+        self, function: Callable[..., Generator[T]], *args: object, what: str
+    ) -> AsyncIterator[AsyncIterator[T]]:
+        """See `Workers.stream`."""
+        if self._n_streams >= MAX_STREAMS:
+            raise Busy(what=f"{MAX_STREAMS} streams at a time")
+        self._n_streams += 1
+        try:
+            async with listening() as listener:
+                job = StreamJob(what)
+                # in the workers' own nursery: an error in the block leaves it as it is, not in a group
+                self._nursery.start_soon(self._run_stream, job, listener, function, args)
+                items = received(listener, job)
+                try:
+                    yield items
+                finally:
+                    job.scope.cancel()
+                    with trio.CancelScope(shield=True):
+                        await job.ended.wait()
+                        await items.aclose()
+        finally:
+            self._n_streams -= 1
+
+    async def _run_stream(
+        self,
+        job: StreamJob,
+        listener: trio.socket.SocketType,
+        function: Callable[..., Generator[T]],
+        args: tuple[object, ...],
+    ) -> None:
+        try:
+            with job.scope:
+                await self._run(stream_jobs.send_items, (function, args, listener.getsockname()), job.what)
+        except DejavudError as error:
+            job.error = error
+        finally:
+            listener.close()
+            job.ended.set()
+
     async def read(self, function: Callable[..., T], *args: object) -> T:
         """See `Workers.read`."""
         self._refuse_when_full(self._db_read, f"{self._max_waiting} database reads waiting")
@@ -141,7 +198,7 @@ class ProcessWorkers:
         figures = [limiter.statistics() for limiter in self._decode.values()]
         return WorkersStatus(
             n_processes=self._n_processes,
-            n_busy=sum(f.borrowed_tokens for f in figures),
+            n_busy=sum(f.borrowed_tokens for f in figures) + self._n_streams,
             n_waiting=sum(f.tasks_waiting for f in figures),
             n_died=self._n_died,
         )
@@ -240,6 +297,31 @@ class InlineWorkers:
         if isinstance(result, jobs.Failed):
             raise result.error
         return result
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        function: Callable[..., Generator[T]],
+        *args: object,
+        what: str,  # noqa: ARG002 - part of the interface
+    ) -> AsyncIterator[AsyncIterator[T]]:
+        """See `Workers.stream`."""
+        items = function(*args)
+
+        async def taken() -> AsyncIterator[T]:
+            while True:
+                await trio.lowlevel.checkpoint()
+                item = stream_jobs.next_item(items)
+                if item is stream_jobs.END:
+                    return
+                if isinstance(item, jobs.Failed):
+                    raise item.error
+                yield item
+
+        try:
+            yield taken()
+        finally:
+            items.close()
 
     async def read(self, function: Callable[..., T], *args: object) -> T:
         """See `Workers.read`."""

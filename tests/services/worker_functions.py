@@ -7,8 +7,12 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dejavud.errors import UnsupportedAudio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def pid() -> int:
@@ -73,3 +77,39 @@ def blunder() -> None:
     """Raise what is a bug."""
     msg = "a bug"
     raise KeyError(msg)
+
+
+def counted(n: int) -> Iterator[int]:
+    """Yield the numbers below `n`."""
+    yield from range(n)
+
+
+def own_process(n: int) -> Iterator[int]:
+    """Yield the worker's process id `n` times."""
+    for _ in range(n):
+        yield os.getpid()
+
+
+def large_items(notes: Path, n: int) -> Iterator[bytes]:
+    """Yield `n` megabytes, one at a time, noting each before it is sent."""
+    for number in range(n):
+        with notes.open("a") as file:
+            file.write(f"{number}\n")
+        yield bytes(1 << 20)
+
+
+def fail_after(n: int, how: str) -> Iterator[int]:
+    """Yield `n` numbers, and then fail in one of the ways that there are."""
+    yield from range(n)
+    {"refuse": lambda: refuse("a.mp3"), "blunder": blunder, "die": die}[how]()
+
+
+def cannot_be_sent() -> Iterator[object]:
+    """Yield what no pickle holds."""
+    yield lambda: 0
+
+
+def endless(started: Path) -> Iterator[int]:
+    """Leave the worker's process id in a file, yield once and hang."""
+    yield 1
+    hang(started)
