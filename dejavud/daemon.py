@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -28,6 +29,8 @@ from dejavud.interfaces.http import HttpSettings, serve_http
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
 from dejavud.matching.matcher import MatchRules
+from dejavud.matching.tracker import TrackerRules
+from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.ingest import Ingest, IngestSettings
@@ -36,6 +39,7 @@ from dejavud.services.library import Library
 from dejavud.services.microphones import Microphones
 from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
+from dejavud.services.scanner import Scanner, ScannerSettings
 from dejavud.services.uploads import UploadStore
 from dejavud.services.workers import keep_signals_from_children, open_workers
 from dejavud.systemd import notify
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
     from dejavud.services.workers import Workers
 
 log = structlog.get_logger(__name__)
+
+SCAN_MATCHES, SCAN_REFINED = 4, 6
 
 _KILLED_BY = 128
 """What a shell adds to a signal's number for the exit status of what it ended."""
@@ -128,6 +134,7 @@ def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime
     microphones = Microphones(
         workers, profile.microphone_hz, open_microphone=open_microphone, list_devices=list_devices
     )
+    constellations = ConstellationCache(index)
     recognizer = Recognizer(
         index,
         workers,
@@ -138,11 +145,21 @@ def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime
             config.recognize.max_query_s, config.limits.query_s, profile.search_scales(config.recognize.speed_search)
         ),
         microphones=microphones,
+        constellations=constellations,
+    )
+    scanner = Scanner(
+        index,
+        workers,
+        profile.params,
+        constellations=constellations,
+        match=profile.matching(_scan_rules(config)),
+        settings=ScannerSettings(TrackerRules(config.scan.max_gap_s, config.scan.min_play_s), config.limits.query_s),
     )
     return Services(
         library=Library(index, workers, hub),
         ingest=Ingest(index, workers, hub, profile.params, IngestSettings(timeout_s=config.limits.ingest_s)),
         recognizer=recognizer,
+        scanner=scanner,
         microphones=microphones,
         workers=workers,
         params=profile.params,
@@ -241,6 +258,16 @@ def _match_rules(config: Config) -> MatchRules:
         max_matches=asked.max_matches,
         n_candidates=asked.n_candidates,
         n_refined=asked.n_refined,
+    )
+
+
+def _scan_rules(config: Config) -> MatchRules:
+    """Return the rules for the windows of a scan, whose candidates already stand out: fewer are looked at, and two may sound at once."""
+    return replace(
+        _match_rules(config),
+        enough_s=min(2.0, config.scan.min_play_s),
+        max_matches=SCAN_MATCHES,
+        n_refined=SCAN_REFINED,
     )
 
 

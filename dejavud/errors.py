@@ -124,6 +124,20 @@ class UnsupportedAudio(DejavudError):
     template = "{source}: {reason}"
 
 
+class UnsupportedUrl(DejavudError):
+    """Audio is not fetched from addresses of this kind."""
+
+    code = "unsupported_url"
+    template = "{url}: {reason}"
+
+
+class UnreachableUrl(DejavudError):
+    """Nothing that could be heard answers at this address."""
+
+    code = "unreachable_url"
+    template = "{url} cannot be heard: {reason}"
+
+
 class NoFingerprint(DejavudError):
     """The audio is too short or too quiet to be told from other audio."""
 

@@ -40,6 +40,7 @@ COMMANDS = (
     Command("status", "how the daemon is", "status"),
     Command("fingerprint", "add recordings to the library", "fingerprint"),
     Command("recognize", "say which track is playing: in files, at the microphone, on standard input", "recognize"),
+    Command("scan", "say what is played in a long recording or a stream, from when to when", "scan"),
     Command("tracks ls", "list the library", "tracks_ls"),
     Command("tracks show", "show one track", "tracks_show"),
     Command("tracks rm", "remove tracks from the library", "tracks_rm"),

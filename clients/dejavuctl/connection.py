@@ -147,10 +147,12 @@ class Connection:
         method: str,
         params: Mapping[str, Any],
         on_progress: Callable[[dict[str, Any]], None] | None = None,
+        *,
+        audio: bytes | None = None,
     ) -> dict[str, Any]:
         """Return the result of one command; raises `Failed` with the daemon's error.  Ctrl-C cancels it in the daemon."""
         with held_back():
-            request_id = self.send(method, params)
+            request_id = self.send(method, params, audio)
             try:
                 while True:
                     for reply in self.receive(QUIET_S):

@@ -47,15 +47,12 @@ class Cancelled(Exception):
 
 def recognize_file(file: AudioFile, params: Mapping[str, Any], *, by_path: bool) -> Job:
     """Return the recognition of `file`: by its path where the daemon can read it, else with its bytes."""
-    params = {**params, "source": file.source}
-    if by_path and file.can_be_named:
-        try:
-            return (yield Ask("recognize", {**params, "path": file.path}))
-        except Failed as failure:
-            if failure.code != _UNREADABLE:
-                raise
-    with _opened(file) as audio:
-        return (yield from with_bytes(audio, file.source, Ask("recognize", params), n_bytes=_size(audio)))
+    return _by_path_or_with_bytes("recognize", file, params, by_path=by_path)
+
+
+def scan_file(file: AudioFile, params: Mapping[str, Any], *, by_path: bool) -> Job:
+    """Return the timeline of `file`: by its path where the daemon can read it, else with its bytes."""
+    return _by_path_or_with_bytes("scan", file, params, by_path=by_path)
 
 
 def fingerprint_file(file: AudioFile, params: Mapping[str, Any], *, by_path: bool) -> Job:
@@ -75,6 +72,18 @@ def fingerprint_file(file: AudioFile, params: Mapping[str, Any], *, by_path: boo
                 return {"track": known[sha1], "added": False}
             audio.seek(0)
         return (yield from with_bytes(audio, file.source, Ask("fingerprint", params), n_bytes=_size(audio)))
+
+
+def _by_path_or_with_bytes(method: str, file: AudioFile, params: Mapping[str, Any], *, by_path: bool) -> Job:
+    params = {**params, "source": file.source}
+    if by_path and file.can_be_named:
+        try:
+            return (yield Ask(method, {**params, "path": file.path}))
+        except Failed as failure:
+            if failure.code != _UNREADABLE:
+                raise
+    with _opened(file) as audio:
+        return (yield from with_bytes(audio, file.source, Ask(method, params), n_bytes=_size(audio)))
 
 
 def with_bytes(audio: Readable, name: str, ask: Ask, *, n_bytes: int | None = None) -> Job:

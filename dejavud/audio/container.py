@@ -16,7 +16,7 @@ from av.stream import Discard
 from dejavud.audio.ogg import find_links
 from dejavud.audio.pcm import MAX_RATE_HZ, MIN_RATE_HZ, Chunk, mono
 from dejavud.audio.source import Window, suffix_of
-from dejavud.errors import UnreadableFile, UnsupportedAudio
+from dejavud.errors import UnreachableUrl, UnreadableFile, UnsupportedAudio
 
 if TYPE_CHECKING:
     import io
@@ -35,6 +35,9 @@ _GATHERED_SAMPLES = 1 << 16
 thousand samples, so so many are gathered first (C to C, in FFmpeg's own queue)."""
 _READ_BYTES = 1 << 17
 _HEAD_BYTES = 256
+_REMOTE_PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto"
+_REMOTE_TIMEOUT_S = (10.0, 30.0)
+"""For an address to answer, and for its next bytes."""
 _MAX_CHANNELS = 8
 _MAX_READ_ERRORS = 16
 """Failed reads in a row, after which the rest of a damaged file is given up."""
@@ -115,6 +118,38 @@ def open_decoder(file: io.FileIO, name: str, mix: Mix = mono) -> Iterator[Decode
 
 
 @contextmanager
+def open_remote_decoder(url: str, name: str) -> Iterator[Decoder]:
+    """Open the audio that `url` sends, perhaps for ever, for the length of the context; `name` is for errors.
+
+    A connection that is lost ends the audio.  FFmpeg follows redirects and the parts of an HLS playlist, over HTTP only.
+
+    Raises
+    ------
+    UnreachableUrl
+        Nobody answers there, in time, or what answers refuses.
+    UnsupportedAudio
+        What comes is not audio, or none that can be decoded.
+    """
+    try:
+        container = av.open(
+            url,
+            mode="r",
+            container_options={"protocol_whitelist": _REMOTE_PROTOCOLS},
+            metadata_errors="replace",
+            timeout=_REMOTE_TIMEOUT_S,
+        )
+    except av.InvalidDataError as error:
+        reason = f"what comes from there is not audio that can be decoded; {_WHAT_WORKS}"
+        raise UnsupportedAudio(source=name, reason=reason) from error
+    except av.FFmpegError as error:
+        timed_out = isinstance(error, av.ExitError)
+        reason = f"no answer within {_REMOTE_TIMEOUT_S[0]:g} s" if timed_out else f"{error.strerror}"
+        raise UnreachableUrl(url=name, reason=reason) from error
+    with _decoding(container, name, mono) as decoder:
+        yield decoder
+
+
+@contextmanager
 def _open_stream(
     file: io.RawIOBase, name: str, options: Mapping[str, str] = MappingProxyType({}), mix: Mix = mono
 ) -> Iterator[Decoder]:
@@ -126,6 +161,12 @@ def _open_stream(
             metadata_errors="replace",
             buffer_size=_READ_BYTES,
         )
+    with _decoding(container, name, mix) as decoder:
+        yield decoder
+
+
+@contextmanager
+def _decoding(container: InputContainer, name: str, mix: Mix) -> Iterator[Decoder]:
     with container:
         stream = _choose_stream(container, name)
         for other in container.streams:

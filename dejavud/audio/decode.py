@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from dejavud.audio.container import AudioInfo, MissingDecoder, open_decoder
+from dejavud.audio.container import AudioInfo, MissingDecoder, open_decoder, open_remote_decoder
 from dejavud.audio.fallback import FfmpegDecoder, chip_music_demuxer
 from dejavud.audio.pcm import Chunk, Resampler, mono, sixteen_bit
 from dejavud.audio.source import open_regular
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.float32]
 
-__all__ = ["AudioInfo", "AudioReader", "ChannelReader", "decode_audio", "open_audio", "open_channels"]
+__all__ = [
+    "AudioInfo",
+    "AudioReader",
+    "ChannelReader",
+    "decode_audio",
+    "open_audio",
+    "open_channels",
+    "open_remote_audio",
+]
 
 MAX_DURATION_S = 48 * 3600.0
 """A day of radio and as much again; a small file can claim, and decode to, centuries of silence."""
@@ -156,6 +164,18 @@ def open_audio(
         file = stack.enter_context(open_regular(path, name))
         source, chunks = _started(stack, file, path, name, mono, raw_fallback=raw_fallback)
         yield AudioReader(source, _bounded(chunks, max_duration_s, name), rate_hz, limit_s)
+
+
+@contextmanager
+def open_remote_audio(url: str, *, name: str, rate_hz: int, limit_s: float | None = None) -> Iterator[AudioReader]:
+    """Open the audio that `url` sends for the length of the context: a recording, or a station that never ends.
+
+    The caller has decided that this address may be asked (`dejavud.audio.address`).  Parameters as of `open_audio`; raises
+    `UnreachableUrl` and `UnsupportedAudio`.  A connection that is lost ends the audio.
+    """
+    with open_remote_decoder(url, name) as decoder:
+        source, chunks = _prime(decoder, name)
+        yield AudioReader(source, chunks, rate_hz, limit_s)
 
 
 def decode_audio(

@@ -44,6 +44,14 @@ class Recognize:
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """Scans of long recordings: `dejavud.matching.tracker.TrackerRules`."""
+
+    max_gap_s: float = 15.0
+    min_play_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
 class Http:
     """The HTTP interface."""
 
@@ -120,6 +128,7 @@ class Config:
     data: Data = field(default_factory=Data)
     engine: Params = field(default_factory=Params)
     recognize: Recognize = field(default_factory=Recognize)
+    scan: Scan = field(default_factory=Scan)
     http: Http = field(default_factory=Http)
     websocket: Websocket = field(default_factory=Websocket)
     control: Control = field(default_factory=Control)
@@ -237,6 +246,8 @@ RULES: dict[str, Rule] = {
     "recognize.max_matches": _between(1, 100),
     "recognize.n_candidates": _between(1, 100_000),
     "recognize.n_refined": _between(1, 100_000),
+    "scan.max_gap_s": _between(0, 600, "seconds"),
+    "scan.min_play_s": _between(0.5, 600, "seconds"),
     "http.listen": _ADDRESSES,
     "websocket.listen": _ADDRESSES,
     "websocket.message_bytes": _between(1024, _MAX_BYTES, "bytes"),

@@ -241,11 +241,11 @@ class _Notifier:
         self._scope = scope
         self._next_s = -math.inf
 
-    async def __call__(self, **figures: float | str) -> None:
+    async def __call__(self, *, must_arrive: bool = False, **figures: object) -> None:
         """Send figures, or skip them where the last ones were sent a moment ago."""
         await trio.lowlevel.checkpoint()
         now = trio.current_time()
-        if now >= self._next_s:
+        if must_arrive or now >= self._next_s:
             self._next_s = now + _PROGRESS_INTERVAL_S
             if not self._send(Reply(self._request_id, progress=figures)):
                 self._scope.cancel()

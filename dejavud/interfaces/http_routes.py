@@ -70,6 +70,7 @@ class Routes:
             [
                 Route(UPLOAD_PATH, self._upload, methods=["GET", "POST"]),
                 Route("/v1/recognize", self._recognize, methods=["POST"]),
+                Route("/v1/scan", self._scan, methods=["POST"]),
                 Route("/v1/tracks", self._list_tracks, methods=["GET"]),
                 Route("/v1/tracks", self._add_track, methods=["POST"]),
                 Route("/v1/tracks/{id}", self._show_track, methods=["GET"]),
@@ -98,6 +99,14 @@ class Routes:
         given = _query(request, name=str, limit_s=float)
         async with _body_of(request).received(self._uploads, given.pop("name", None)) as form:
             return _json(await self._call("recognize", given, request, form))
+
+    async def _scan(self, request: Request) -> Response:
+        given = _query(request, name=str, url=str, limit_s=float)
+        name = given.pop("name", None)
+        if "url" in given:
+            return _json(await self._call("scan", given if name is None else {**given, "source": name}, request))
+        async with _body_of(request).received(self._uploads, name) as form:
+            return _json(await self._call("scan", given, request, form))
 
     async def _add_track(self, request: Request) -> Response:
         kinds: dict[str, type] = {"name": str, "title": str, "artist": str, "album": str, "limit_s": float}

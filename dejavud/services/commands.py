@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """Tells the caller how far a command is."""
 
-    async def __call__(self, **figures: float | str) -> None:
-        """Send figures (``done_s=…, total_s=…``); may wait while the caller is slow, never raises for one that left."""
+    async def __call__(self, *, must_arrive: bool = False, **figures: object) -> None:
+        """Send figures (``done_s=…, total_s=…``); may wait while the caller is slow, never raises for one that left.
+
+        Figures may be skipped where others were sent a moment ago; with `must_arrive`, for news that the next ones do not repeat, never.
+        """
         ...
 
 
-async def no_progress(**figures: float | str) -> None:
+async def no_progress(*, must_arrive: bool = False, **figures: object) -> None:
     """Tell nobody."""
 
 

@@ -14,9 +14,11 @@ import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 from dejavud import __version__
+from dejavud.audio.address import url_without_password
 from dejavud.errors import DejavudError, InternalError, InvalidRequest
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.ingest import TrackFile
+from dejavud.services.timeline import timeline_view
 from dejavud.services.views import recognition_view, track_view
 from dejavud.values import Tags
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from dejavud.services.library import Library
     from dejavud.services.microphones import Microphones
     from dejavud.services.recognizer import Recognizer
+    from dejavud.services.scanner import Scanner
     from dejavud.services.workers import Workers
     from dejavud.values import Recognition
 
@@ -64,6 +67,7 @@ class Services:
     library: Library
     ingest: Ingest
     recognizer: Recognizer
+    scanner: Scanner
     microphones: Microphones
     workers: Workers
     params: HashParams
@@ -100,6 +104,19 @@ class RecognizeMicrophone:
 
     def __post_init__(self) -> None:
         _check_seconds("duration_s", self.duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Parameters of ``scan``; `source` is what the answer calls the recording."""
+
+    path: str | None = None
+    url: str | None = None
+    limit_s: float | None = None
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_seconds("limit_s", self.limit_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +247,22 @@ class Handlers:
             await self._services.recognizer.recognize_microphone(params.duration_s, params.device, call.progress)
         )
 
+    async def scan(self, params: Scan, call: Call) -> dict[str, Any]:
+        """Return what is played in a file, in the bytes that came along, or in what an address sends."""
+        scanner = self._services.scanner
+        if params.url is not None:
+            if call.audio is not None or params.path is not None:
+                raise InvalidRequest(reason="send the audio's bytes, its 'path' or its 'url', not two of them")
+            bind_contextvars(source=params.source or url_without_password(params.url))
+            timeline = await scanner.scan_url(params.url, params.source, call.progress, limit_s=params.limit_s)
+        else:
+            audio = _audio(params.path, None, call)
+            name = params.source or audio.name
+            bind_contextvars(source=name)
+            timeline = await scanner.scan_file(audio.path, name, call.progress, limit_s=params.limit_s)
+        bind_contextvars(n_plays=len(timeline.plays), audio_s=round(timeline.duration_s, 1))
+        return timeline_view(timeline, self._services.params)
+
     async def fingerprint(self, params: Fingerprint, call: Call) -> dict[str, Any]:
         """Add a file, or the bytes that came along, to the library."""
         audio = _audio(params.path, params.name, call)
@@ -276,6 +309,7 @@ def command_table(services: Services) -> CommandTable:
         ("status", Nothing, handlers.status),
         ("recognize", Recognize, handlers.recognize),
         ("recognize_microphone", RecognizeMicrophone, handlers.recognize_microphone),
+        ("scan", Scan, handlers.scan),
         ("fingerprint", Fingerprint, handlers.fingerprint),
         ("tracks.list", ListTracks, handlers.list_tracks),
         ("tracks.get", GetTrack, handlers.get_track),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def track_view(track: Track) -> dict[str, Any]:
     """Return a track as a list or a page of it shows it."""
     return {
-        **_track_in_match(track),
+        **track_in_answer(track),
         "n_peaks": track.n_peaks,
         "n_hashes": track.n_hashes,
         "added_at": track.added_at.isoformat(),
@@ -36,7 +36,8 @@ def recognition_view(recognition: Recognition) -> dict[str, Any]:
     }
 
 
-def _track_in_match(track: Track) -> dict[str, Any]:
+def track_in_answer(track: Track) -> dict[str, Any]:
+    """Return a track as an answer that names it shows it."""
     return {
         "id": track.id,
         "title": track.title,
@@ -50,7 +51,7 @@ def _track_in_match(track: Track) -> dict[str, Any]:
 
 def _match_view(match: Match) -> dict[str, Any]:
     return {
-        "track": _track_in_match(match.track),
+        "track": track_in_answer(match.track),
         "confidence": round(match.confidence, 6),
         "score": round(match.score, 2),
         "query_start_s": round(match.query_start_s, 3),

@@ -38,6 +38,8 @@ TABLE: dict[str, Codes] = {
     "no_fingerprint": Codes(422, -32012, 1003),
     "microphone_unavailable": Codes(503, -32013, 1011),
     "worker_died": Codes(500, -32014, 1011),
+    "unsupported_url": Codes(422, -32015, 1003),
+    "unreachable_url": Codes(502, -32016, 1011),
     "track_not_found": Codes(404, -32020, 1003),
     "index_unavailable": Codes(503, -32021, 1011),
     "index_locked": Codes(503, -32022, 1011),

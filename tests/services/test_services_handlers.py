@@ -11,6 +11,7 @@ from service_parts import PARAMS, WatchedIndex, music_file
 
 from dejavud import __version__
 from dejavud.errors import DejavudError, InternalError, InvalidRequest, TrackNotFound, UnreadableFile
+from dejavud.matching.tracker import TrackerRules
 from dejavud.services.commands import Call
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
@@ -18,6 +19,7 @@ from dejavud.services.ingest import Ingest
 from dejavud.services.library import Library
 from dejavud.services.microphones import Microphones
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
+from dejavud.services.scanner import Scanner, ScannerSettings
 from dejavud.services.uploads import Upload
 from dejavud.services.workers import InlineWorkers
 from dejavud.values import Alignment
@@ -54,6 +56,13 @@ class Bench:
                 library=Library(self.index, self.workers, self.hub),
                 ingest=self.ingest,
                 recognizer=self.recognizer,
+                scanner=Scanner(
+                    self.index,
+                    self.workers,
+                    PARAMS,
+                    match=self.match,
+                    settings=ScannerSettings(TrackerRules()),
+                ),
                 microphones=microphones,
                 workers=self.workers,
                 params=PARAMS,
@@ -97,6 +106,7 @@ async def test_the_table_has_every_command(bench: Bench) -> None:
         "status",
         "recognize",
         "recognize_microphone",
+        "scan",
         "fingerprint",
         "tracks.list",
         "tracks.get",

@@ -1,0 +1,72 @@
+"""What a worker process does for a scan: a recording in, parts of its fingerprint out.
+
+Imports inside functions as in `dejavud.services.jobs`: the daemon names these functions and never calls them itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from dejavud.audio.decode import AudioReader
+    from dejavud.fingerprint.params import Params
+    from dejavud.fingerprint.streaming import StreamPart
+
+    Parts = Generator["Opened | StreamPart | Ended"]
+
+PART_FRAMES = 4096
+"""About two minutes: a look-up costs some ten milliseconds however little is asked."""
+LIVE_PART_FRAMES = 256
+"""About eight seconds, the length in which a spectrogram is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The recording can be heard.  total_s : how long it is; None where it does not say, as a station never does."""
+
+    total_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The recording has ended, after `duration_s`; so many of its packets were damaged and are silent."""
+
+    duration_s: float
+    n_damaged_packets: int
+
+
+def scan_file(path: Path, name: str, params: Params, limit_s: float | None) -> Parts:
+    """Yield what the file at `path` is to be looked up by, in parts; raises `UnreadableFile` and `UnsupportedAudio`."""
+    from dejavud.audio.decode import open_audio  # noqa: PLC0415 - see the module's first words
+
+    return _scan(open_audio(path, name=name, rate_hz=params.rate_hz, limit_s=limit_s), params, limit_s, is_remote=False)
+
+
+def scan_url(url: str, name: str, params: Params, limit_s: float | None) -> Parts:
+    """Yield what comes from `url`, as `scan_file`, for as long as it comes; raises `UnreachableUrl` and `UnsupportedAudio`."""
+    from dejavud.audio.decode import open_remote_audio  # noqa: PLC0415 - see the module's first words
+
+    opened = open_remote_audio(url, name=name, rate_hz=params.rate_hz, limit_s=limit_s)
+    return _scan(opened, params, limit_s, is_remote=True)
+
+
+def _scan(
+    opened: AbstractContextManager[AudioReader], params: Params, limit_s: float | None, *, is_remote: bool
+) -> Parts:
+    from dejavud.fingerprint.streaming import StreamExtractor  # noqa: PLC0415 - see the module's first words
+
+    with opened as reader:
+        total_s = reader.info.duration_s
+        yield Opened(None if total_s is None else min(total_s, limit_s or math.inf))
+        is_live = is_remote and total_s is None
+        extractor = StreamExtractor(params, LIVE_PART_FRAMES if is_live else PART_FRAMES, is_live=is_live)
+        for block in reader:
+            yield from extractor.feed(block)
+        yield from extractor.finish()
+        yield Ended(params.samples_to_seconds(reader.n_samples), reader.n_damaged_packets)

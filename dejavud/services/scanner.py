@@ -1,0 +1,162 @@
+"""The life of a scan: a long recording, part by part, to the timeline of what is played in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dejavud.audio.address import check_url, url_without_password
+from dejavud.errors import InvalidRequest
+from dejavud.fingerprint.params import Params
+from dejavud.matching.tracker import Tracker, TrackerRules
+from dejavud.services import scan_jobs
+from dejavud.services.constellations import ConstellationCache
+from dejavud.services.timeline import PlayedTrack, Timeline, played_track, plays_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from dejavud.fingerprint.params import HashParams
+    from dejavud.fingerprint.streaming import StreamPart
+    from dejavud.index.base import Index
+    from dejavud.matching.tracker import Match, Play
+    from dejavud.services.commands import Progress
+    from dejavud.services.workers import Workers
+    from dejavud.values import Track
+
+
+@dataclass(frozen=True, slots=True)
+class ScannerSettings:
+    """What bounds a scan.
+
+    rules : what counts as one play.
+    lookup_s : for one look-up in the index.
+    """
+
+    rules: TrackerRules
+    lookup_s: float = 60.0
+
+
+class Scanner:
+    """Turns recordings of any length into timelines."""
+
+    def __init__(
+        self,
+        index: Index,
+        workers: Workers,
+        params: HashParams,
+        *,
+        match: Match,
+        settings: ScannerSettings,
+        constellations: ConstellationCache | None = None,
+    ) -> None:
+        self._index = index
+        self._workers = workers
+        self._params = params
+        self._match = match
+        self._settings = settings
+        self._constellations = constellations or ConstellationCache(index)
+
+    async def scan_file(self, path: Path, name: str, progress: Progress, *, limit_s: float | None = None) -> Timeline:
+        """Return what is played in the first `limit_s` of the file at `path` (in all of it, where None).
+
+        Each play is told to `progress` as soon as it is final.  Raises `UnreadableFile`, `UnsupportedAudio`, `WorkerDied`, `Busy`,
+        `InvalidRequest` where the library's profile knows no scan, and what the index raises.
+        """
+        return await self._scan(partial(scan_jobs.scan_file, path), name, progress, limit_s)
+
+    async def scan_url(
+        self, url: str, name: str | None, progress: Progress, *, limit_s: float | None = None
+    ) -> Timeline:
+        """Return what is played at an address, when that ends; as `scan_file`, and raises `UnsupportedUrl` and `UnreachableUrl`."""
+        check_url(url)
+        return await self._scan(partial(scan_jobs.scan_url, url), name or url_without_password(url), progress, limit_s)
+
+    async def _scan(
+        self,
+        job: Callable[[str, Params, float | None], scan_jobs.Parts],
+        name: str,
+        progress: Progress,
+        limit_s: float | None,
+    ) -> Timeline:
+        params = self._params
+        if not isinstance(params, Params):
+            reason = (
+                f"a library of the profile {params.profile} cannot be scanned for: start the daemon with landmark-1"
+            )
+            raise InvalidRequest(reason=reason)
+        run = _Run(params, Tracker(params, self._settings.rules, self._match), progress)
+        ended = scan_jobs.Ended(0.0, 0)
+        async with self._workers.stream(job, name, params, limit_s, what=name) as items:
+            async for item in items:
+                if isinstance(item, scan_jobs.Opened):
+                    run.total_s = item.total_s
+                    await run.tell([], [])
+                elif isinstance(item, scan_jobs.Ended):
+                    ended = item
+                else:
+                    plays = await self._workers.read(self._advance, run, item)
+                    run.done_s = params.frames_to_seconds(item.end_frame)
+                    await self._take(run, plays)
+        run.done_s = ended.duration_s
+        await self._take(run, await self._workers.read(self._finish, run))
+        in_order = sorted(run.plays, key=lambda play: play.start_s)
+        return Timeline(name, ended.duration_s, tuple(in_order), ended.n_damaged_packets)
+
+    def _advance(self, run: _Run, part: StreamPart) -> list[Play]:
+        """Ask the index and match, in the worker thread that runs this."""
+        hits = self._index.lookup(part.hashes, timeout_s=self._settings.lookup_s)
+        return run.tracker.feed(part, hits, self._constellations.read, self._n_index_frames(run.params))
+
+    def _finish(self, run: _Run) -> list[Play]:
+        return run.tracker.finish(self._constellations.read, self._n_index_frames(run.params))
+
+    def _n_index_frames(self, params: Params) -> float:
+        return self._index.statistics().duration_s * params.frames_per_s
+
+    async def _take(self, run: _Run, plays: Sequence[Play]) -> None:
+        """Keep and tell what has become final, and tell what sounds now; a track that was removed meanwhile is left out."""
+        sounding = run.tracker.sounding()
+        missing = tuple({play.track_id for play in (*plays, *sounding)} - run.tracks.keys())
+        if missing:
+            named = await self._workers.read(partial(self._index.tracks, ids=missing))
+            run.tracks |= {track.id: track for track in named}
+        final = run.named(plays)
+        run.plays += final
+        await run.tell(final, run.named(sounding))
+
+
+@dataclass(slots=True)
+class _Run:
+    """One scan under way.
+
+    done_s, total_s : how much has been worked through, of how much where that is known.
+    tracks : those that were named so far, by id.
+    plays : those that are final.
+    """
+
+    params: Params
+    tracker: Tracker
+    progress: Progress
+    done_s: float = 0.0
+    total_s: float | None = None
+    tracks: dict[int, Track] = field(default_factory=dict)
+    plays: list[PlayedTrack] = field(default_factory=list)
+
+    def named(self, plays: Sequence[Play]) -> list[PlayedTrack]:
+        return [
+            played_track(play, self.tracks[play.track_id], self.params)
+            for play in plays
+            if play.track_id in self.tracks
+        ]
+
+    async def tell(self, final: Sequence[PlayedTrack], sounding: Sequence[PlayedTrack]) -> None:
+        await self.progress(
+            must_arrive=bool(final),
+            done_s=round(self.done_s, 3),
+            total_s=None if self.total_s is None else round(self.total_s, 3),
+            plays=plays_view(final),
+            sounding=plays_view(sounding),
+        )
