@@ -11,6 +11,7 @@ from dejavud.config.loading import config_of, settings_of_toml
 from dejavud.config.printing import as_toml
 from dejavud.config.sections import RULES, keys
 from dejavud.errors import InvalidConfig
+from dejavud.fingerprint.profiles import PROFILES
 from dejavud.matching.matcher import MatchRules
 
 CONF = Path(__file__).parents[1] / "conf" / "dejavud.toml"
@@ -254,3 +255,39 @@ def test_printing_shows_all_and_keeps_secrets(tmp_path: Path, home: dict[str, st
 def test_a_refused_secret_is_not_repeated(tmp_path: Path, home: dict[str, str]) -> None:
     """The error about a token that is too short does not show it."""
     assert "hunter2" not in refusal(tmp_path, home | {"DEJAVUD_SECURITY_TOKEN": "hunter2"})
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_can_be_named(tmp_path: Path, home: dict[str, str], profile: str) -> None:
+    """The shipped conf file with another profile in it is a configuration, and its comments tell of every name."""
+    shipped = CONF.read_text(encoding="utf-8")
+    assert f'"{profile}"' in shipped.replace("classic/NAME", "") or f'"{profile.removeprefix("classic/")}"' in shipped
+    conf = shipped.replace('profile = "landmark-1"', f'profile = "{profile}"')
+    assert loaded(tmp_path, home, conf=conf).config.engine.profile == profile
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("classic/dejavu-2021", "classic/dejavu-2020"),
+        ("landmark1", "landmark-1"),
+        ("ivlovric-1.5", "classic/ivlovric-1.5"),
+    ],
+)
+def test_a_profile_that_is_not_there_is_told_which_was_meant(
+    tmp_path: Path, home: dict[str, str], given: str, meant: str
+) -> None:
+    """The message names what there is and the nearest of it."""
+    message = refusal(tmp_path, home | {"DEJAVUD_ENGINE_PROFILE": given})
+    assert f"did you mean '{meant}'?" in message
+    assert all(profile in message for profile in PROFILES)
+
+
+def test_a_classic_profile_takes_no_parameters_of_ours(tmp_path: Path, home: dict[str, str]) -> None:
+    """What would be without effect is refused, at its place, whether it belongs to the track or to the query."""
+    for name, value in (("rate_hz", 16000), ("query_shifts", 2)):
+        conf = f'[engine]\nprofile = "classic/dejavu-2020"\n{name} = {value}\n'
+        message = refusal(tmp_path, home, conf=conf)
+        assert "line 3" in message
+        assert f"engine.{name} = {value} belongs to the profile landmark-1" in message
+        assert loaded(tmp_path, home, conf=conf.replace("classic/dejavu-2020", "landmark-1"))

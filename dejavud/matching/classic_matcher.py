@@ -134,23 +134,23 @@ def confidence(places: Places, place: int, apart: Sequence[int]) -> float:
     """Return the probability, 0 to 1, that a place is not chance.
 
     That is 1 / (1 + e), where e is how many places chance is expected to bring to as many anchors: a true place and chance being as likely
-    before the query was heard.  How fast chance falls off is learned from all other places, in the own track too; a single rival counts by
-    itself only where it is in another track, as music that repeats itself is no doubt of whose it is.
+    before the query was heard.  Chance is learned from the places in other tracks; music that repeats itself has others as strong in its
+    own, which are no doubt of whose it is, so those count only where a small library has little else to learn from.
 
     apart : tracks that are no rivals, and of which nothing is learned.
     """
     n_anchors, own = int(places.n_anchors[place]), places.track_ids == places.track_ids[place]
-    chance = ~np.isin(places.track_ids, list(apart))
-    chance[own] = np.abs(places.deltas[own] - places.deltas[place]) > 1
-    reached = np.sort(places.n_anchors[chance])[::-1]
-    tail = reached[:N_TAIL]
-    threshold = int(tail[-1]) if len(tail) else 0
-    excess = float(np.sum(tail - threshold))
-    decay = max(MIN_DECAY, excess / (excess + max(1, len(tail))))
-    expected = [max(1, len(tail)) * decay ** (n_anchors - threshold)]
-    rivals = np.sort(places.n_anchors[chance & ~own])[::-1][:N_TAIL]
-    expected += [rank * decay ** (n_anchors - int(rival)) for rank, rival in enumerate(rivals, start=1)]
-    return 1.0 / (1.0 + min(max(expected), 1e12))
+    chance = ~np.isin(places.track_ids, list(apart)) & ~own
+    if np.count_nonzero(chance) < N_TAIL:
+        chance |= own & (np.abs(places.deltas - places.deltas[place]) > 1)
+    tail = np.sort(places.n_anchors[chance])[::-1][:N_TAIL]
+    if not len(tail):
+        return 1.0 / (1.0 + MIN_DECAY**n_anchors)
+    excess = float(np.sum(tail - tail[-1]))
+    decay = max(MIN_DECAY, excess / (excess + len(tail)))
+    ranks = np.arange(1, len(tail) + 1)
+    expected = float(np.max(np.log(ranks) + (n_anchors - tail) * np.log(decay)))
+    return float(np.exp(-np.logaddexp(0.0, expected)))
 
 
 def coverage(query: ClassicQuery, anchors: Array) -> float:

@@ -4,29 +4,63 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dejavud.fingerprint.classic_params import GENERATIONS
 from dejavud.index.duckdb import open_duckdb
 from dejavud.index.memory import MemoryIndex
 from dejavud.values import Constellation, Hashes, NewTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from dejavud.fingerprint.params import Params
+    from dejavud.fingerprint.params import HashParams
     from dejavud.index.base import Index
-    from dejavud.values import Hits
+    from dejavud.values import Hits, Track
 
-KINDS = ("memory", "duckdb-file", "duckdb-memory")
+KINDS = ("memory", "duckdb-file", "duckdb-memory", "memory-64", "duckdb-file-64")
+"""Those of 64 bits hold the same tracks with wider hashes."""
+
+WIDE_PARAMS = GENERATIONS["dejavu-2020"]
+
+_SPREAD = 0x9E3779B97F4A7C15
+"""Odd, so that different numbers stay different when they are multiplied by it modulo 2^64."""
+
+
+def widened(hashes: Hashes) -> Hashes:
+    """Return `hashes` with other values, equal where they were equal, all over 64 bits."""
+    return Hashes(hashes.values.astype(np.uint64) * np.uint64(_SPREAD), hashes.offsets)
+
+
+class WideIndex:
+    """An index whose hashes are of 64 bits, for tests that have some of 32."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
+        """See `Index.add`."""
+        return self._index.add([replace(entry, hashes=widened(entry.hashes)) for entry in entries])
+
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
+        """See `Index.lookup`."""
+        return self._index.lookup(widened(hashes), timeout_s=timeout_s)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else an index has
+        return getattr(self._index, name)
 
 
 @contextmanager
-def open_kind(kind: str, folder: Path, params: Params, **options: Any) -> Iterator[Index]:  # noqa: ANN401 - passed on
+def open_kind(kind: str, folder: Path, params: HashParams, **options: Any) -> Iterator[Index]:  # noqa: ANN401 - passed on
     """Give an index of one of `KINDS` until the block ends."""
-    if kind == "memory":
+    if kind.endswith("-64"):
+        with open_kind(kind.removesuffix("-64"), folder, WIDE_PARAMS, **options) as index:
+            yield WideIndex(index)
+    elif kind == "memory":
         with closing(MemoryIndex(**options)) as index:
             yield index
     else:
