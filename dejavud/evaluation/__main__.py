@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from dejavud.config import Arguments, load
 from dejavud.errors import DejavudError
+from dejavud.evaluation.configuration import own_configuration
 from dejavud.evaluation.drawing import require_drawing
 from dejavud.evaluation.failures import EXIT_CLOSED_PIPE, EXIT_INTERRUPTED, CannotWrite
 from dejavud.evaluation.progress import Progress
@@ -62,7 +62,7 @@ def _plot(text: str) -> int:
     from dejavud.evaluation.plots import plot_recording  # noqa: PLC0415 - only this work needs it
 
     settings = PlotSettings.from_json(text)
-    params = load(Arguments(None, False, False, {}), os.environ, Path.cwd()).config.engine  # noqa: FBT003 - neither only checks nor prints
+    params = own_configuration().engine
     png, n_peaks = plot_recording(settings, params)
     try:
         Path(settings.out).write_bytes(png)

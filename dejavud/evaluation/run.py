@@ -19,10 +19,10 @@ from dejavud.api import Dejavu
 from dejavud.api.folders import audio_files
 from dejavud.audio.clip import write_wav
 from dejavud.audio.decode import open_audio
-from dejavud.config import Arguments, load
 from dejavud.errors import DejavudError, InvalidRequest
 from dejavud.evaluation.clips import Cutter, prefix, reason_of, split
 from dejavud.evaluation.conditions import conditions_of
+from dejavud.evaluation.configuration import own_configuration
 from dejavud.evaluation.degrade import degraded, to_engine
 from dejavud.evaluation.queries import MAX_OFF_S, Outcome, Query, plays_the_same
 from dejavud.fingerprint.extractor import TrackExtractor
@@ -82,9 +82,9 @@ class Results:
 def evaluate(settings: EvaluateSettings, progress: Progress) -> Results:
     """Measure; Ctrl-C ends the asking and keeps what was measured.
 
-    Raises `InvalidRequest` where the folder has nothing to evaluate, and `UnreadableFile` where it cannot be read.
+    Raises what `own_configuration` does, `InvalidRequest` where the folder has nothing to evaluate, and `UnreadableFile` where it cannot be read.
     """
-    config = load(Arguments(None, False, False, {}), os.environ, Path.cwd()).config  # noqa: FBT003 - neither only checks nor prints
+    config = own_configuration()
     results = Results(settings, config, choose(settings))
     with TemporaryDirectory(prefix="dejavud-evaluate-") as folder:
         data, clip = Path(folder, "index"), Path(folder, "clip.wav")

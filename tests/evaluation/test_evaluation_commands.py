@@ -13,6 +13,7 @@ from PIL import Image
 
 from dejavuctl.__main__ import main
 from dejavud.evaluation.settings import EvaluateSettings, PlotSettings
+from dejavud.wire.codes import EXIT_FAILED
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,3 +136,13 @@ def test_settings_cross_as_they_are() -> None:
     plot = PlotSettings("/m/\udcff.mp3", out="ü.png")
     assert EvaluateSettings.from_json(evaluate.to_json()) == evaluate
     assert PlotSettings.from_json(plot.to_json()) == plot
+
+
+@pytest.mark.parametrize("command", ["evaluate", "plot"])
+def test_a_profile_without_constellations_is_refused(command: str, music: Path) -> None:
+    """Under a classic profile there is nothing to draw or to compare with, and the message says how to go on."""
+    what = music if command == "evaluate" else next(music.iterdir())
+    ended = ctl(command, what, DEJAVUD_ENGINE_PROFILE="classic/dejavu-2020")
+    assert ended.returncode == EXIT_FAILED
+    assert "classic/dejavu-2020" in ended.stderr
+    assert "DEJAVUD_ENGINE_PROFILE=landmark-1" in ended.stderr
