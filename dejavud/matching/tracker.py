@@ -48,6 +48,9 @@ OWN_VOTES = 1.25
 SAME_SOUND = 0.15
 """Two tracks that are heard at once and have so much in common are one sound, and the better one is named: other mixes of a piece
 share a third of their peaks, tracks that have nothing to do with each other a thirtieth."""
+STEP_ENOUGH_NATS = 8.0
+"""Of two trails of one sound the better one explains more of the recording; only among equals does it matter how well: a
+repeated bar may fit another better by half a frame."""
 MOSTLY_TAKEN = 0.3
 """A trail of which a stronger one explains more than this is an echo of it, what is left of it too."""
 JUMP_SLACK_FRAMES = 31
@@ -105,6 +108,7 @@ class Tracker:
         self._at = 0  # frames that have been worked through
         self._trails: list[Trail] = []
         self._lost: list[_Heard] = []  # that may still compete with a trail
+        self._played_until: dict[int, int] = {}  # by track, the step up to which its plays have been given
 
     def feed(
         self, part: StreamPart, hits: Hits, read_constellations: ConstellationReader, n_index_frames: float
@@ -194,7 +198,8 @@ class Tracker:
             if abs(trail.delta - delta) <= NEAR_FRAMES:
                 trail.confidence = max(trail.confidence, confidence)
                 return
-        begun = Trail(track_id, track, delta, self._recent, self._at)
+        since = self._played_until.get(track_id, 0) * STEP_FRAMES
+        begun = Trail(track_id, track, delta, self._recent, since=since, end=self._at)
         begun.confidence = confidence
         runs = heard_runs(begun.steps().log_ratios())
         if not runs:
@@ -229,6 +234,9 @@ class Tracker:
         self._trails = [trail for trail in self._trails if trail not in trails]
         rivals = [*closing, *self._lost, *(self._heard(trail) for trail in self._trails)]
         plays = [play for one in closing for play in self._plays(one, rivals)]
+        self._played_until |= {play.track_id: play.end_frame // STEP_FRAMES for play in plays}
+        oldest = self._recent.first_frame // STEP_FRAMES
+        self._played_until = {track_id: step for track_id, step in self._played_until.items() if step > oldest}
         since = min((trail.first_step for trail in self._trails), default=self._at // STEP_FRAMES)
         self._lost = [one for one in (*self._lost, *closing) if one.first_step + len(one.mask) > since]
         return _sorted(plays)
@@ -239,7 +247,9 @@ class Tracker:
         mask = np.zeros(len(ratios), bool)
         for run in heard_runs(ratios):
             mask[run.first : run.end] = True
-        return _Heard(trail, trail.first_step, mask, float(ratios[mask].sum()), steps.deltas, steps.n_peaks)
+        heard = ratios[mask]
+        strength = float(np.minimum(heard, STEP_ENOUGH_NATS).sum() + 0.01 * heard.sum())
+        return _Heard(trail, trail.first_step, mask, strength, steps.deltas, steps.n_peaks)
 
     def _plays(self, one: _Heard, others: Sequence[_Heard]) -> list[Play]:
         """Return the plays that `one` is: what no stronger trail of the same sound explains, cut where the breaks are too long."""
@@ -299,7 +309,7 @@ class Tracker:
 class _Heard:
     """A trail and where its track was heard.
 
-    first_step : of the recording; mask : bool [n], whether the track is heard in each step from there; strength : evidence of these, nats.
+    first_step : of the recording; mask : bool [n], whether the track is heard in each step from there; strength : for ranking.
     deltas, n_peaks : of the steps.
     """
 

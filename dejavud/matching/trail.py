@@ -147,18 +147,22 @@ class RecentEvidence:
 
 
 class Trail:
-    """One track at one place of the recording, from as far back as the evidence reaches to where it is lost.
+    """One track at one place of the recording, followed until it is lost.
+
+    Laid over the frames from `since`, or from as far back as there is evidence, to `end`.
 
     confidence : of the surest look at it, 0 to 1.
     first_step : of the recording, of the first of its steps.
     """
 
-    def __init__(self, track_id: int, track: Constellation, delta: int, recent: RecentEvidence, end: int) -> None:
+    def __init__(
+        self, track_id: int, track: Constellation, delta: int, recent: RecentEvidence, *, since: int, end: int
+    ) -> None:
         self.track_id = track_id
         self.track = track
         self.delta = delta
         self.confidence = 0.0
-        first = max(recent.first_frame, -delta)
+        first = max(recent.first_frame, since, -delta)
         self.first_step = -(-first // STEP_FRAMES)
         first = min(self.first_step * STEP_FRAMES, end)
         self._seen = [recent.lay(track, delta, first, end)]
