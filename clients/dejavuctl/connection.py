@@ -29,6 +29,8 @@ CONNECT_S = 5.0
 """A daemon of this or a near machine takes a connection in milliseconds; one that does not in this time is stopped or far."""
 QUIET_S = 30.0
 """With a request open and nothing heard for this long, the daemon is asked whether it still answers; and given as long again."""
+CANCEL_S = 2.0
+"""For a daemon to say that it has heard of a cancellation; nobody who pressed Ctrl-C waits longer."""
 NEVER_MS = 3_600_000
 """Before a lost connection is made again: longer than anybody waits.  To forbid it (-1) would also drop what had come before."""
 HEARTBEAT_MS = 2000
@@ -150,7 +152,10 @@ class Connection:
         *,
         audio: bytes | None = None,
     ) -> dict[str, Any]:
-        """Return the result of one command; raises `Failed` with the daemon's error.  Ctrl-C cancels it in the daemon."""
+        """Return the result of one command; raises `Failed` with the daemon's error.
+
+        Ctrl-C cancels it in the daemon; what that had told until then still comes to `on_progress`.
+        """
         with held_back():
             request_id = self.send(method, params, audio)
             try:
@@ -161,7 +166,9 @@ class Connection:
                         if reply.id == request_id and reply.progress is not None and on_progress is not None:
                             on_progress(reply.progress)
             except KeyboardInterrupt:
-                self.cancel([request_id])
+                cancel_id = self._cancel(request_id)
+                if on_progress is not None:
+                    self._hear_out(request_id, cancel_id, on_progress)
                 raise
 
     def result_of(self, reply: Reply) -> dict[str, Any]:
@@ -175,8 +182,23 @@ class Connection:
     def cancel(self, request_ids: list[RequestId]) -> None:
         """Tell the daemon to stop working on these, and forget them."""
         for request_id in request_ids:
-            self._pending.discard(request_id)
-            self.send("cancel", {"id": request_id})
+            self._cancel(request_id)
+
+    def _cancel(self, request_id: RequestId) -> RequestId:
+        self._pending.discard(request_id)
+        return self.send("cancel", {"id": request_id})
+
+    def _hear_out(
+        self, request_id: RequestId, cancel_id: RequestId, on_progress: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Take the progress that was told before the daemon knew of the cancellation: it comes before its answer to that."""
+        deadline = time.monotonic() + CANCEL_S
+        while (left := deadline - time.monotonic()) > 0:
+            for reply in self.receive(left):
+                if reply.id == cancel_id:
+                    return
+                if reply.id == request_id and reply.progress is not None:
+                    on_progress(reply.progress)
 
     def wait_until_gone(self, timeout_s: float) -> bool:
         """Tell whether the daemon closed the connection within `timeout_s`."""
