@@ -6,6 +6,7 @@ be handed to a thread, a process or a cache without a copy and without a doubt.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -241,6 +242,9 @@ class Alignment:
     score : for ranking only: log-likelihood ratio against chance, nats, or of a classic profile the hashes that agree.
     confidence : 0..1.
     coverage : share of the query's time in which the alignment is seen, 0..1.
+    first_frame, last_frame : the stretch of the query in which it is seen, [first, last).
+    gaps : breaks in that stretch, each frames [first, last) of the query.
+    twins : ids of other tracks that hold the same recording there, such as a compilation's release of it.
     """
 
     track_id: int
@@ -250,11 +254,21 @@ class Alignment:
     score: float
     confidence: float
     coverage: float
+    first_frame: float = 0.0
+    last_frame: float = math.inf
+    gaps: tuple[tuple[float, float], ...] = ()
+    twins: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An alignment in seconds on both axes, with the track it names."""
+    """An alignment in seconds on both axes, with the track it names.
+
+    query_start_s, query_end_s : the stretch of the query in which the track is heard; track_start_s, track_end_s : the same moments
+        of the track.
+    gaps : breaks in it, each from and to a second of the query.
+    twins : ids of other tracks that hold the same recording.
+    """
 
     track: Track
     confidence: float
@@ -266,6 +280,13 @@ class Match:
     speed: float
     pitch: float
     coverage: float
+    gaps: tuple[tuple[float, float], ...] = ()
+    twins: tuple[int, ...] = ()
+
+    @property
+    def offset_s(self) -> float:
+        """Return the second of the track at which the query begins; negative where the query begins first."""
+        return self.track_start_s - self.query_start_s * self.speed
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def song_of(match: Match, *, frame_s: float, query_s: float, n_hashes: int, n_al
     much of the input the song explains, and how much of the song that is.  How sure the match is is ``confidence``.
     """
     track = match.track
-    offset_s = match.track_start_s - match.query_start_s  # one of the two is 0
+    offset_s = match.offset_s
     return {
         "song_id": track.id,
         "song_name": song_name(track_view(track)),

@@ -34,13 +34,18 @@ class Recognize:
     """Queries: the longest one, and `dejavud.matching.matcher.MatchRules`."""
 
     max_query_s: float = 120.0
-    min_confidence: float = 0.99
+    false_positive_rate: float = 0.0001
     min_coverage: float = 0.4
     enough_s: float = 3.0
     speed_search: str = "radio"
-    max_matches: int = 1
+    max_matches: int = 3
     n_candidates: int = 400
     n_refined: int = 20
+
+    @property
+    def min_confidence(self) -> float:
+        """Return how sure an answer has to be."""
+        return 1.0 - self.false_positive_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +244,7 @@ RULES: dict[str, Rule] = {
     "engine.dt_max_frames": _between(1, 63, "frames"),
     "engine.df_max_bins": _between(1, 127, "bins"),
     "recognize.max_query_s": _between(1, 3600, "seconds"),
-    "recognize.min_confidence": _between(0, 1),
+    "recognize.false_positive_rate": _between(0, 1),
     "recognize.min_coverage": _between(0, 1),
     "recognize.enough_s": _between(0, 3600, "seconds"),
     "recognize.speed_search": _one_of("off", "clock", "radio"),

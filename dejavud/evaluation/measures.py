@@ -206,7 +206,7 @@ def summary(results: Results) -> dict[str, Any]:
             "conditions": list(settings.conditions),
             "hold_out": settings.hold_out,
             "tracks": settings.n_tracks,
-            "min_confidence": results.config.recognize.min_confidence,
+            "false_positive_rate": results.config.recognize.false_positive_rate,
             "phone_codec": speech_codec_name(),
         },
         "library": _library(results),

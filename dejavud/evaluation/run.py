@@ -180,7 +180,7 @@ class _Asker:
             best = recognition.matches[0] if recognition.matches else None
             outcome, start_s = Outcome.SILENT, None
             if best is not None:
-                start_s = best.track_start_s - best.query_start_s * best.speed
+                start_s = best.offset_s
                 if answered:
                     outcome = self._judge(cut, best, start_s, length_s, is_known=is_known)
             yield Query(

@@ -31,12 +31,13 @@ def song(recognition: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     best = recognition["matches"][0]
     track = best["track"]
+    offset_s = round(best["track_start_s"] - best["query_start_s"] * best["speed"], 3)
     return {
         "id": track["id"],
         "match": song_name(track),
         "confidence": round(best["score"]),
-        "offset": round(best["track_start_s"] / recognition["engine"]["frame_s"]),
-        "offset_seconds": best["track_start_s"],
+        "offset": round(offset_s / recognition["engine"]["frame_s"]),
+        "offset_seconds": offset_s,
         "file_sha1": track["file_sha1"],
         "match_time": recognition["timings"]["total_ms"] / 1000,
     }

@@ -11,14 +11,31 @@ from dejavud.matching.logarithms import log_sum_exp
 if TYPE_CHECKING:
     from dejavud.values import Array
 
-EVIDENCE_WEIGHT = 0.8
-"""Peaks of one sound are not independent witnesses: what a nat of the ratio is worth, measured on queries of unknown music."""
+RELIEF = (0.25, 0.45, 0.65)
+"""Reliefs of queries (`evidence_weight`): noise alone has 0.22, music under as much noise 0.3, clean music 0.5 to 0.8."""
+EVIDENCE_WEIGHTS = (1.4, 0.9, 0.5)
+"""What a nat of the ratio is worth at these reliefs, measured on queries whose recording was not in the library."""
 
-SCALED_EVIDENCE_WEIGHT = 0.45
-"""The same where speed and pitch were sought too: an alignment that may be stretched and bent to fit proves less by fitting."""
+SCALED_SHARE = 0.6
+"""So much of that where speed and pitch were sought too: an alignment that may be stretched and bent to fit proves less by fitting."""
 
 
-def confidence(log_ratio: float, rivals: Array, n_alignments: float, weight: float = EVIDENCE_WEIGHT) -> float:
+def evidence_weight(relief: float, *, scaled: bool) -> float:
+    """Return what a nat of the log-likelihood ratio is worth.
+
+    The peaks of one sound are not independent witnesses: a chord that two pieces share agrees for as long as it is held, and in all of
+    its partials.  The more a query is music and the less it is noise, the more of its peaks belong to such sounds; what is left
+    of music in noise agrees peak by peak or not at all.
+
+    Parameters
+    ----------
+    relief : share of the query's spectrogram that lies more than 13 dB below the local maximum (`Verifier.relief`).
+    scaled : the query was sought at other speeds and pitches.
+    """
+    return float(np.interp(relief, RELIEF, EVIDENCE_WEIGHTS)) * (SCALED_SHARE if scaled else 1.0)
+
+
+def confidence(log_ratio: float, rivals: Array, n_alignments: float, weight: float) -> float:
     """Return the probability, 0 to 1, that an alignment is not chance.
 
     Bayes' rule over the alternatives: this alignment, each rival, or none of them, where before the query was heard each of the
@@ -29,7 +46,7 @@ def confidence(log_ratio: float, rivals: Array, n_alignments: float, weight: flo
     log_ratio : log-likelihood ratio of the alignment, nats.
     rivals : float64 [n], ratios of the best alignments of other recordings.
     n_alignments : number of (track, frame) places, at each scale, that the query could have matched.
-    weight : of a nat of evidence.
+    weight : of a nat of evidence (`evidence_weight`).
     """
     others = log_sum_exp(np.append(weight * rivals, np.log(max(1.0, n_alignments))))
     log_odds = weight * log_ratio - float(others)

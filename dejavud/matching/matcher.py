@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dejavud.matching.confidence import EVIDENCE_WEIGHT, SCALED_EVIDENCE_WEIGHT, confidence
+from dejavud.matching.confidence import confidence, evidence_weight
 from dejavud.matching.coverage import find_stretch
 from dejavud.matching.duplicates import same_recording
 from dejavud.matching.verification import Verifier
@@ -16,7 +16,6 @@ from dejavud.values import UNSCALED, Alignment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
 
     from dejavud.fingerprint.params import Params
     from dejavud.matching.verification import Verified
@@ -39,7 +38,7 @@ _NOBODY = np.empty(0)
 class MatchRules:
     """What counts as recognized.
 
-    min_confidence : answers below it are "no match".
+    min_confidence : answers below it are "no match"; 1 less the rate of false answers to unknown music that is allowed.
     min_coverage, enough_s : so much of the query, or so many seconds of it where that is less, must be explained.  Tracks that share
         samples or a drum machine agree to the bit, but in scattered moments only.
     max_matches : at most so many tracks are named.
@@ -47,10 +46,10 @@ class MatchRules:
     n_refined : of those, alignments that are placed to a fraction of a frame.
     """
 
-    min_confidence: float = 0.99
+    min_confidence: float = 0.9999
     min_coverage: float = 0.4
     enough_s: float = 3.0
-    max_matches: int = 1
+    max_matches: int = 3
     n_candidates: int = 400
     n_refined: int = 20
 
@@ -100,29 +99,38 @@ class Matcher:
             verified,
             constellations,
             n_alignments=n_index_frames * len(scales),
-            evidence_weight=EVIDENCE_WEIGHT if len(scales) == 1 else SCALED_EVIDENCE_WEIGHT,
+            evidence_weight=evidence_weight(verifier.relief, scaled=len(scales) > 1),
         )
         rules = self._rules
         min_coverage = min(rules.min_coverage, rules.enough_s / query.duration_s)
-        sure: list[Alignment] = []
+        sure: list[_Judged] = []
         for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]:
-            answer = self._answer(case, place, {answer.track_id for answer in sure})
-            if answer.confidence >= rules.min_confidence and answer.coverage >= min_coverage:
-                sure.append(answer)
-        return tuple(sorted(sure, key=lambda answer: -answer.score)[: rules.max_matches])
+            if int(verified.track_ids[place]) in {twin for judged in sure for twin in judged.answer.twins}:
+                continue  # it is another release of what is answered already
+            judged = self._judge(case, place, sure)
+            if judged.answer.confidence >= rules.min_confidence and judged.answer.coverage >= min_coverage:
+                sure.append(judged)
+        answers = sorted((judged.answer for judged in sure), key=lambda answer: -answer.score)
+        return tuple(answers[: rules.max_matches])
 
-    def _answer(self, case: _Case, place: int, sounding: AbstractSet[int]) -> Alignment:
+    def _judge(self, case: _Case, place: int, sounding: Sequence[_Judged]) -> _Judged:
         """Return a verified candidate judged by the stretch of the query that it explains.
 
-        sounding : tracks that are heard for sure; that they fit better is no doubt of another that sounds with them.
+        sounding : tracks that are heard for sure.  That they fit better is no doubt of another that sounds with them, but what they
+            explain speaks for them alone.
         """
-        placed, n_frames = case.verified[np.array([place])], case.verifier.n_frames
-        stretch = find_stretch(*case.verifier.agreement(placed, case.constellations), n_frames, self._params)
-        log_ratio = case.verifier.log_ratio_within(placed, case.constellations, stretch.first, stretch.last)
+        placed, verifier = case.verified[np.array([place])], case.verifier
+        seen = verifier.sight(placed, case.constellations, [judged.placed for judged in sounding])
+        stretch = find_stretch(seen.frames, seen.agree, verifier.n_frames, self._params)
+        log_ratio = seen.log_ratio_within(stretch.first, stretch.last)
         sure = confidence(log_ratio, _NOBODY, case.n_alignments, case.evidence_weight)
+        twins: tuple[int, ...] = ()
         if sure >= self._rules.min_confidence:  # rivals only take away, so what is not sure without them is done with
-            sure = confidence(log_ratio, _rivals(case, placed, sounding), case.n_alignments, case.evidence_weight)
-        return Alignment(
+            twins = _twins(case, placed)
+            apart = {int(placed.track_ids[0]), *twins, *(judged.answer.track_id for judged in sounding)}
+            rivals = case.verified.log_ratios[~np.isin(case.verified.track_ids, list(apart))]
+            sure = confidence(log_ratio, rivals, case.n_alignments, case.evidence_weight)
+        answer = Alignment(
             track_id=int(placed.track_ids[0]),
             delta_frames=float(placed.deltas[0]),
             speed=float(placed.speeds[0]),
@@ -130,21 +138,34 @@ class Matcher:
             score=log_ratio,
             confidence=sure,
             coverage=stretch.coverage,
+            first_frame=stretch.first,
+            last_frame=stretch.last,
+            gaps=stretch.gaps,
+            twins=twins,
         )
+        return _Judged(answer, placed)
 
 
-def _rivals(case: _Case, placed: Verified, sounding: AbstractSet[int]) -> Array:
-    """Return float64 [n]: the ratios of the alignments with other recordings than that of `placed`, and not yet `sounding`."""
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A candidate as it is answered, and as it was placed."""
+
+    answer: Alignment
+    placed: Verified
+
+
+def _twins(case: _Case, placed: Verified) -> tuple[int, ...]:
+    """Return the other tracks that hold the recording of `placed`, where it was placed."""
     verified, constellations = case.verified, case.constellations
     own, delta = int(placed.track_ids[0]), float(placed.deltas[0])
     first, last = round(delta), round(delta + case.verifier.n_frames * float(placed.speeds[0]))
-    apart = {own, *sounding}
+    twins = []
     for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]:
         other = int(verified.track_ids[place])
         shift = round(float(verified.deltas[place]) - delta)
-        if other not in apart and same_recording(constellations[own], constellations[other], shift, first, last):
-            apart.add(other)
-    return verified.log_ratios[~np.isin(verified.track_ids, list(apart))]
+        if other != own and same_recording(constellations[own], constellations[other], shift, first, last):
+            twins.append(other)
+    return tuple(sorted(twins))
 
 
 def _first_of_each_track(track_ids: Array) -> list[int]:

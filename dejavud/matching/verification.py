@@ -64,6 +64,8 @@ SCALE_STEPS = (-0.0025, -0.00125, 0.0, 0.00125, 0.0025)
 
 MARGIN_FRAMES = 4
 
+_COLUMN_BITS = 10
+
 _LADDER = np.log(SEVERITIES / SEVERITIES.sum(axis=1, keepdims=True))
 
 
@@ -93,7 +95,10 @@ class Verified:
 
 
 class Verifier:
-    """Holds constellations against one query's evidence."""
+    """Holds constellations against one query's evidence.
+
+    relief : share of the query's spectrogram in the deepest class: little in noise, much in music.
+    """
 
     def __init__(self, evidence: Evidence) -> None:
         self.n_shifts, self.n_frames, self._n_bins = evidence.depths.shape
@@ -101,8 +106,10 @@ class Verifier:
         classes = _class_of_depth()[evidence.depths]
         self._classes = classes.ravel()
         self._band_of = np.arange(self._n_bins) * N_BANDS // max(1, self._n_bins)
+        chance = _chance(classes)
+        self.relief = float(chance[:, -1].mean()) if self._n_bins else 0.0
         # [bin, class]; one class more, of no weight, for the peaks that fall outside the query
-        self._log_chance = np.pad(np.log(_chance(classes)), ((0, 0), (0, 1)))
+        self._log_chance = np.pad(np.log(chance), ((0, 0), (0, 1)))
         self._models = _models(len(SEVERITIES))
 
     def verify(
@@ -135,23 +142,17 @@ class Verifier:
             return self._best(coarser, constellations, around, [step / 8 for step in SCALE_STEPS])
         return self._best(placed, constellations, around)
 
-    def agreement(self, placed: Verified, constellations: Mapping[int, Constellation]) -> tuple[Array, Array]:
-        """Return (frames, agree) for the track's peaks laid over the query: int [n] and bool [n], a maximum or nearly one.
-
-        `placed` is a single alignment, here and in `log_ratio_within`.
-        """
-        frames, _, classes = self._look(self._gather(placed, constellations), placed)
-        inside = classes < N_CLASSES
-        return frames[inside], classes[inside] <= AGREEING_CLASS
-
-    def log_ratio_within(
-        self, placed: Verified, constellations: Mapping[int, Constellation], first: int, last: int
-    ) -> float:
-        """Return the log-likelihood ratio of one alignment from the query's frames [first, last) alone, nats."""
+    def sight(
+        self, placed: Verified, constellations: Mapping[int, Constellation], others: Sequence[Verified] = ()
+    ) -> Sight:
+        """Return one alignment's peaks laid over the query, without those that the alignments `others` explain as well."""
         peaks = self._gather(placed, constellations)
         frames, columns, classes = self._look(peaks, placed)
-        classes[(frames < first) | (frames >= last)] = N_CLASSES
-        return float(self._ratios(peaks, columns, classes)[0])
+        for other in others:
+            theirs = self._gather(other, constellations)
+            taken_frames, taken_columns, _ = self._look(theirs, other)
+            classes[_near(frames, columns, taken_frames, taken_columns)] = N_CLASSES
+        return Sight(self, peaks, frames, columns, classes)
 
     def _best(
         self,
@@ -170,7 +171,7 @@ class Verifier:
             for step in steps:
                 moved = Verified(placed.track_ids, placed.deltas + step, speeds, pitches, placed.log_ratios)
                 _, columns, classes = self._look(peaks, moved)
-                ratios = self._ratios(peaks, columns, classes)
+                ratios = self.ratios(peaks, columns, classes)
                 best = _the_better(best, moved, ratios)
         return best[np.argsort(-best.log_ratios, kind="stable")]
 
@@ -199,8 +200,8 @@ class Verifier:
         cells = (shifts * self.n_frames + np.where(inside, frames, 0)) * self._n_bins + columns
         return frames, columns, np.where(inside, self._classes[cells], N_CLASSES)
 
-    def _ratios(self, peaks: _Peaks, columns: Array, classes: Array) -> Array:
-        """Return float64 [n_owners]: each owner's ratio, averaged over severities band by band.
+    def ratios(self, peaks: _Peaks, columns: Array, classes: Array) -> Array:
+        """Return float64 [n_owners]: each owner's log-likelihood ratio, averaged over severities band by band.
 
         The severities' part of the sum depends on how many peaks are in each class only, chance's on the bin as well.
         """
@@ -217,6 +218,33 @@ class Verifier:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """One alignment's peaks as the query shows them; made by `Verifier.sight`."""
+
+    _verifier: Verifier
+    _peaks: _Peaks
+    _frames: Array
+    _columns: Array
+    _classes: Array
+
+    @property
+    def frames(self) -> Array:
+        """Int [n]: the frames of the query at which the track has peaks."""
+        return self._frames[self._classes < N_CLASSES]
+
+    @property
+    def agree(self) -> Array:
+        """Bool [n]: whether the query has a maximum there, or nearly one."""
+        return self._classes[self._classes < N_CLASSES] <= AGREEING_CLASS
+
+    def log_ratio_within(self, first: int, last: int) -> float:
+        """Return the log-likelihood ratio from the query's frames [first, last) alone, nats."""
+        inside = (self._frames >= first) & (self._frames < last)
+        classes = np.where(inside, self._classes, N_CLASSES)
+        return float(self._verifier.ratios(self._peaks, self._columns, classes)[0])
+
+
+@dataclass(frozen=True, slots=True)
 class _Peaks:
     """The peaks of several owners: int [n] each; frames and bins are the track's."""
 
@@ -225,6 +253,13 @@ class _Peaks:
     frames: Array
     bins: Array
     quarters: Array
+
+
+def _near(frames: Array, columns: Array, their_frames: Array, their_columns: Array) -> Array:
+    """Return bool [n]: which places have one of theirs within a frame and a column."""
+    theirs = (their_frames << _COLUMN_BITS) + their_columns
+    around = [theirs + (f << _COLUMN_BITS) + c for f in (-1, 0, 1) for c in (-1, 0, 1)]
+    return np.isin((frames << _COLUMN_BITS) + columns, np.concatenate(around))
 
 
 def _the_better(best: Verified, moved: Verified, ratios: Array) -> Verified:

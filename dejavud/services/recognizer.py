@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from dejavud.values import Alignment, ClassicQuery, Hits, QueryFingerprint, Scale, Track
 
 
+_LAST_FRAME_S = 0.25
+"""The end of a query is that of its last window, which is longer than a frame: what ends so near it does not end before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecognizerSettings:
     """What bounds a query.
@@ -194,23 +198,30 @@ class Recognizer:
 
 
 def match_of(alignment: Alignment, track: Track, query_s: float, frame_s: float) -> Match:
-    """Return `alignment`, in frames of `frame_s`, in seconds: the stretch that query and track share, on the clock of each.
+    """Return `alignment`, in frames of `frame_s`, in seconds on the clocks of query and track.
 
-    Both stretches begin at the same moment.  It is the query's first, and so ``track_start_s`` says where in the track the query begins, unless
-    the query began before the track did.
+    The stretch is that in which the track is heard, within what query and track can share.
     """
     delta_s, speed = alignment.delta_frames * frame_s, alignment.speed
-    query_start_s, track_start_s = max(0.0, -delta_s / speed), max(0.0, delta_s)
-    shared_s = max(0.0, min(query_s - query_start_s, (track.duration_s - track_start_s) / speed))
+    start_s = max(0.0, -delta_s / speed, alignment.first_frame * frame_s)
+    end_s = max(start_s, min(query_s, (track.duration_s - delta_s) / speed, _end_s(alignment, query_s, frame_s)))
     return Match(
         track=track,
         confidence=alignment.confidence,
         score=alignment.score,
-        query_start_s=query_start_s,
-        query_end_s=query_start_s + shared_s,
-        track_start_s=track_start_s,
-        track_end_s=track_start_s + shared_s * speed,
+        query_start_s=start_s,
+        query_end_s=end_s,
+        track_start_s=delta_s + start_s * speed,
+        track_end_s=delta_s + end_s * speed,
         speed=speed,
         pitch=alignment.pitch,
         coverage=alignment.coverage,
+        gaps=tuple((first * frame_s, last * frame_s) for first, last in alignment.gaps),
+        twins=alignment.twins,
     )
+
+
+def _end_s(alignment: Alignment, query_s: float, frame_s: float) -> float:
+    """Return where in the query an alignment ends: after its last frame, or with the query where that holds no further one."""
+    end_s = alignment.last_frame * frame_s
+    return query_s if query_s - end_s < _LAST_FRAME_S else end_s

@@ -61,6 +61,8 @@ def _match_view(match: Match) -> dict[str, Any]:
         "speed": round(match.speed, 4),
         "pitch": round(match.pitch, 4),
         "coverage": round(match.coverage, 3),
+        "gaps": [{"start_s": round(start_s, 3), "end_s": round(end_s, 3)} for start_s, end_s in match.gaps],
+        "twins": list(match.twins),
     }
 
 

@@ -25,7 +25,7 @@ def seen(pattern: str) -> tuple[np.ndarray, np.ndarray, int]:
 def stretch_of(pattern: str) -> tuple[int, int, float]:
     """Return the stretch in steps, and the coverage."""
     stretch = find_stretch(*seen(pattern), PARAMS)
-    return stretch.first // STEP, stretch.last // STEP, stretch.coverage
+    return round(stretch.first / STEP), round(stretch.last / STEP), stretch.coverage
 
 
 def test_a_query_that_is_all_track_is_covered_whole() -> None:
@@ -59,6 +59,18 @@ def test_nothing_seen_is_nothing_covered() -> None:
     assert stretch_of("----------")[2] == 0.0
 
 
+def test_the_stretch_begins_and_ends_with_the_peaks_that_agree() -> None:
+    """Between two steps it is the peaks themselves that say where."""
+    frames = np.arange(0, 320, 2)
+    stretch = find_stretch(frames, (frames >= 87) & (frames < 251), 320, PARAMS)
+    assert (stretch.first, stretch.last) == (88, 251)
+
+
+def test_breaks_of_a_second_and_longer_are_gaps() -> None:
+    """They are told by their frames; a beat that is missing is not one."""
+    assert find_stretch(*seen("+++--++++-+++"), PARAMS).gaps == ((3 * STEP, 5 * STEP),)
+
+
 @given(st.lists(st.tuples(st.integers(0, 399), st.booleans()), max_size=200), st.integers(400, 420))
 def test_coverage_is_a_share_and_the_stretch_lies_in_the_query(peaks: list[tuple[int, bool]], n_frames: int) -> None:
     """Whatever agrees, the stretch is within the query and the coverage within [0, 1]."""
@@ -66,4 +78,4 @@ def test_coverage_is_a_share_and_the_stretch_lies_in_the_query(peaks: list[tuple
     frames, agree = np.array([f for f, _ in peaks], int), np.array([a for _, a in peaks], bool)
     stretch = find_stretch(frames, agree, n_frames, PARAMS)
     assert 0 <= stretch.first <= stretch.last <= n_frames
-    assert 0.0 <= stretch.coverage <= (stretch.last - stretch.first + STEP) / n_frames
+    assert 0.0 <= stretch.coverage <= (stretch.last - stretch.first + 2 * STEP) / n_frames

@@ -26,7 +26,7 @@ Measures how well your own music is recognized, and writes a report: a page with
 
 It fingerprints the recordings of a folder into an index of its own, leaves some of them out, cuts
 clips from all of them, does to the clips what the world does, and asks. No daemon is needed, and
-your library is not touched. Settings such as recognize.min_confidence are those of your conf file.
+your library is not touched. Settings such as recognize.false_positive_rate are those of your conf file.
 
 conditions, those of a run that names none:
 {_LISTED}
