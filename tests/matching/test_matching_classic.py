@@ -146,11 +146,11 @@ def test_a_passage_that_fits_many_tracks_is_no_match() -> None:
 
 
 def test_two_releases_of_one_recording_are_no_doubt_of_each_other() -> None:
-    """A second track that agrees in the same anchors, at its own offset, leaves the first as sure; both are there to be named."""
+    """A second track that agrees in the same anchors, at its own offset, leaves the first as sure, and is named as its twin."""
     rows = background(np.random.default_rng(3), 2000)
     rows += [(frame, 98, frame + 300) for frame in range(60)] + [(frame, 99, frame + 700) for frame in range(55)]
-    answers = matched(asking(5), as_hits(rows), MatchRules(max_matches=5))
-    assert [answer.track_id for answer in answers] == [98, 99]
+    [answer] = matched(asking(5), as_hits(rows), MatchRules(max_matches=5))
+    assert (answer.track_id, answer.twins) == (98, (99,))
 
 
 def test_music_that_repeats_itself_is_no_doubt_of_whose_it_is() -> None:
@@ -184,3 +184,32 @@ def test_nothing_met_is_no_match() -> None:
     assert (
         matched(replace(asking(5), hashes=Hashes(np.empty(0, np.uint64), NOTHING), duration_s=0.0), as_hits([])) == ()
     )
+
+
+def test_a_track_that_ends_within_the_query_is_heard_until_there() -> None:
+    """The stretch begins and ends where hashes agree, with the query where they do to its borders; a break of two seconds is a gap."""
+    query, last = asking(12), round(12 / FRAME_S)
+    rows = background(np.random.default_rng(7), 1000)
+    frames = {
+        "whole": range(last),
+        "ends": range(130),
+        "begins": range(107, last),
+        "gap": [*range(86), *range(151, last)],
+    }
+    found = {}
+    for track, name in enumerate(frames, start=90):
+        [answer] = matched(query, as_hits(rows + [(frame, track, frame + 50) for frame in frames[name]]), MatchRules())
+        found[name] = (answer.first_frame, answer.last_frame, answer.gaps)
+    assert found["whole"] == (0, last, ())
+    assert found["ends"] == (0, 130, ())
+    assert found["begins"] == (107, last, ())
+    [(gap_first, gap_last)] = found["gap"][2]
+    assert 86 <= gap_first < gap_last <= 154
+
+
+def test_a_second_track_under_a_louder_one_is_named_too() -> None:
+    """The one that is sure is no doubt of another that sounds with it."""
+    rows = background(np.random.default_rng(8), 2000)
+    rows += [(frame, 98, frame + 300) for frame in range(100)] + [(frame, 99, frame) for frame in range(0, 100, 3)]
+    answers = matched(asking(5), as_hits(rows), MatchRules(max_matches=3))
+    assert [answer.track_id for answer in answers] == [98, 99]
