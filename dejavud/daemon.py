@@ -141,6 +141,7 @@ def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime
         hub,
         profile.params,
         match=profile.matching(_match_rules(config)),
+        quick_match=profile.quick_matching(_match_rules(config)) if profile.quick_matching else None,
         settings=RecognizerSettings(
             config.recognize.max_query_s, config.limits.query_s, profile.search_scales(config.recognize.speed_search)
         ),

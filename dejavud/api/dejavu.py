@@ -257,6 +257,8 @@ class Dejavu:
         started_s = time.perf_counter()
         pcm = pcm_of(samples, Fs)
         query = self._profile.jobs.query_pcm(pcm, round(Fs), self._profile.params)
+        if query.samples is not None and self._profile.query_fully:
+            query = self._profile.query_fully(query.samples, self._profile.params)
         return Fingerprints(query.fingerprint), time.perf_counter() - started_s
 
     def find_matches(self, hashes: Fingerprints) -> tuple[Matches, dict[int, int], float]:

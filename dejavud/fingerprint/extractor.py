@@ -68,6 +68,25 @@ def track_hashes(constellation: Constellation, params: Params) -> Hashes:
     return pair(constellation.most_prominent(params.track_landmark_quarters), params, params.track_fan_out)
 
 
+QUICK_QUARTERS = 2
+"""A first look asks with the pairs of a query's more prominent peaks, of which a track's are made."""
+
+
+def fingerprint_quickly(samples: Array, params: Params) -> QueryFingerprint:
+    """Return what to ask the index about `samples` first, as `fingerprint_query`: enough for a query that is hardly damaged.
+
+    It costs a quarter of the whole: one look without sub-frame shifts, and a tenth of the hashes.
+    """
+    constellation, depths = _look(samples, params)
+    asked = constellation.most_prominent(QUICK_QUARTERS)
+    return QueryFingerprint(
+        pair(asked, params, params.query_quick_fan_out),
+        constellation,
+        Evidence(depths[None], params.bin_min),
+        params.samples_to_seconds(len(samples)),
+    )
+
+
 def fingerprint_query(samples: Array, params: Params) -> QueryFingerprint:
     """Return what to ask the index about `samples`: float32 [n], mono at the engine's rate, in [-1, 1].
 
@@ -76,13 +95,16 @@ def fingerprint_query(samples: Array, params: Params) -> QueryFingerprint:
     """
     duration_s = params.samples_to_seconds(len(samples))
     n_shifts = params.query_shifts if duration_s <= params.query_shifts_until_s else 1
-    constellations, depths = [], []
-    for shift in range(n_shifts):
-        extractor = Extractor(params, params.query_peaks_per_s, keep_depths=True)
-        extractor.feed(np.asarray(samples[shift * params.hop_samples // n_shifts :], np.float32))
-        constellations.append(extractor.finish())
-        depths.append(extractor.depths())
+    looks = [_look(samples[shift * params.hop_samples // n_shifts :], params) for shift in range(n_shifts)]
+    constellations, depths = zip(*looks, strict=True)
     n_frames = min(len(rows) for rows in depths)
     evidence = Evidence(np.stack([rows[:n_frames] for rows in depths]), params.bin_min)
     hashes = Hashes.concatenate([pair(c, params, params.query_fan_out) for c in constellations])
     return QueryFingerprint(hashes, constellations[0], evidence, duration_s)
+
+
+def _look(samples: Array, params: Params) -> tuple[Constellation, Array]:
+    """Return a query's constellation, and its depths as `Extractor.depths` has them."""
+    extractor = Extractor(params, params.query_peaks_per_s, keep_depths=True)
+    extractor.feed(np.asarray(samples, np.float32))
+    return extractor.finish(), extractor.depths()

@@ -53,6 +53,7 @@ class Params:
     track_landmark_quarters, track_fan_out : its landmarks are pairs of the most prominent quarters of the peaks, so many an anchor.
     query_peaks_per_s, query_fan_out, query_shifts : how densely a query is asked; shifts are parts of a hop, made for
         queries of up to query_shifts_until_s.
+    query_quick_fan_out : of the first, quick look at a query.
     dt_min_frames, dt_max_frames, df_max_bins : the target zone.
     """
 
@@ -73,6 +74,7 @@ class Params:
     query_peaks_per_s: float = 90.0
     query_fan_out: int = 12
     query_shifts: int = 4
+    query_quick_fan_out: int = 6
     query_shifts_until_s: float = 20.0
     dt_min_frames: int = 2
     dt_max_frames: int = 63

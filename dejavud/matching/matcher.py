@@ -31,6 +31,17 @@ N_JUDGED = 8
 """Tracks whose best alignment is judged; those behind them explain the query worse than eight others."""
 
 
+NEAR_FRAMES = 2
+"""No farther apart, two alignments with one track are one."""
+
+N_QUICK_CANDIDATES, N_QUICK_REFINED = 16, 8
+QUICK_DOUBT = 1e-3
+"""A first look settles a query when it leaves so little of the doubt that is allowed,"""
+QUICK_COVERAGE, QUICK_AGREEMENT = 0.9, 0.6
+"""explains nearly all of it, finds so much of the track that nothing else can sound as loud,"""
+QUICK_RIVAL = 0.6
+"""and no other place in the library, a repeat in the track itself or another release, explains so many times as much."""
+
 _NOBODY = np.empty(0)
 
 
@@ -58,11 +69,41 @@ class MatchRules:
 class _Case:
     """What is known of a query when its candidates are judged; `n_alignments` and `evidence_weight` as `confidence` takes them."""
 
+    duration_s: float
     verifier: Verifier
     verified: Verified
     constellations: Mapping[int, Constellation]
     n_alignments: float
     evidence_weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What `Matcher.match` is called with."""
+
+    query: QueryFingerprint
+    hits: Hits
+    read_constellations: ConstellationReader
+    n_index_frames: float
+    scales: Sequence[Scale]
+
+
+def _opened(asked: _Asked, n_candidates: int, n_refined: int) -> _Case | None:
+    """Return a query's case with its best candidates verified; None where it has none."""
+    query, scales = asked.query, asked.scales
+    if not len(asked.hits) or query.evidence.n_frames == 0:
+        return None
+    candidates = vote(asked.hits, n_candidates)
+    constellations = asked.read_constellations(np.unique(candidates.track_ids).tolist())
+    verifier = Verifier(query.evidence)
+    return _Case(
+        query.duration_s,
+        verifier,
+        verifier.verify(candidates, scales, constellations, n_refined),
+        constellations,
+        n_alignments=asked.n_index_frames * len(scales),
+        evidence_weight=evidence_weight(verifier.relief, scaled=len(scales) > 1),
+    )
 
 
 class Matcher:
@@ -87,31 +128,53 @@ class Matcher:
         `read_constellations` is called at most once, with the tracks of the candidates; tracks that it leaves out are not answered.
         `n_index_frames` is how many frames of music the index holds: among more music, chance has more tries.
         """
-        if not len(hits) or query.evidence.n_frames == 0:
-            return ()
         n_candidates = max(MIN_CANDIDATES, round(self._rules.n_candidates / max(1.0, query.duration_s)))
-        candidates = vote(hits, n_candidates)
-        constellations = read_constellations(np.unique(candidates.track_ids).tolist())
-        verifier = Verifier(query.evidence)
-        verified = verifier.verify(candidates, scales, constellations, self._rules.n_refined)
-        case = _Case(
-            verifier,
-            verified,
-            constellations,
-            n_alignments=n_index_frames * len(scales),
-            evidence_weight=evidence_weight(verifier.relief, scaled=len(scales) > 1),
+        asked = _Asked(query, hits, read_constellations, n_index_frames, scales)
+        case = _opened(asked, n_candidates, self._rules.n_refined)
+        answers = sorted((judged.answer for judged in self._sure(case)), key=lambda answer: -answer.score)
+        return tuple(answers[: self._rules.max_matches])
+
+    def match_quickly(
+        self,
+        query: QueryFingerprint,
+        hits: Hits,
+        read_constellations: ConstellationReader,
+        n_index_frames: float,
+        scales: Sequence[Scale] = (UNSCALED,),
+    ) -> tuple[Alignment, ...]:
+        """Return the answer as `match` would give it to the whole fingerprint, where a quick one (`fingerprint_quickly`) settles it.
+
+        Empty where it does not: that the query has to be asked about with everything.
+        """
+        asked = _Asked(query, hits, read_constellations, n_index_frames, scales)
+        case = _opened(asked, N_QUICK_CANDIDATES, N_QUICK_REFINED)
+        sure = self._sure(case)
+        if case is None or len(sure) != 1:
+            return ()
+        [judged] = sure
+        answer, doubt = judged.answer, (1.0 - self._rules.min_confidence) * QUICK_DOUBT
+        settled = (
+            answer.confidence >= 1.0 - doubt
+            and answer.coverage >= QUICK_COVERAGE
+            and judged.agreement >= QUICK_AGREEMENT
+            and _best_elsewhere(case.verified, judged.placed) < QUICK_RIVAL * float(judged.placed.log_ratios[0])
         )
+        return (answer,) if settled else ()
+
+    def _sure(self, case: _Case | None) -> Sequence[_Judged]:
+        """Return the tracks that are heard for sure, those that explain most of the query first; none where there is no case."""
+        if case is None:
+            return ()
         rules = self._rules
-        min_coverage = min(rules.min_coverage, rules.enough_s / query.duration_s)
+        min_coverage = min(rules.min_coverage, rules.enough_s / case.duration_s)
         sure: list[_Judged] = []
-        for place in _first_of_each_track(verified.track_ids)[:N_JUDGED]:
-            if int(verified.track_ids[place]) in {twin for judged in sure for twin in judged.answer.twins}:
+        for place in _first_of_each_track(case.verified.track_ids)[:N_JUDGED]:
+            if int(case.verified.track_ids[place]) in {twin for judged in sure for twin in judged.answer.twins}:
                 continue  # it is another release of what is answered already
             judged = self._judge(case, place, sure)
             if judged.answer.confidence >= rules.min_confidence and judged.answer.coverage >= min_coverage:
                 sure.append(judged)
-        answers = sorted((judged.answer for judged in sure), key=lambda answer: -answer.score)
-        return tuple(answers[: rules.max_matches])
+        return sure
 
     def _judge(self, case: _Case, place: int, sounding: Sequence[_Judged]) -> _Judged:
         """Return a verified candidate judged by the stretch of the query that it explains.
@@ -143,15 +206,22 @@ class Matcher:
             gaps=stretch.gaps,
             twins=twins,
         )
-        return _Judged(answer, placed)
+        return _Judged(answer, placed, float(seen.agree.mean()) if len(seen.agree) else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A candidate as it is answered, and as it was placed."""
+    """A candidate as it is answered, as it was placed, and the share of its peaks that the query has too."""
 
     answer: Alignment
     placed: Verified
+    agreement: float
+
+
+def _best_elsewhere(verified: Verified, placed: Verified) -> float:
+    """Return the greatest ratio of an alignment with another track or another place in the same."""
+    elsewhere = (verified.track_ids != placed.track_ids[0]) | (np.abs(verified.deltas - placed.deltas[0]) > NEAR_FRAMES)
+    return float(verified.log_ratios[elsewhere].max(initial=-np.inf))
 
 
 def _twins(case: _Case, placed: Verified) -> tuple[int, ...]:

@@ -50,11 +50,15 @@ class FingerprintedFile:
 
 @dataclass(frozen=True, slots=True)
 class FingerprintedQuery:
-    """A query as the index is asked with it, and what making it took."""
+    """A query as the index is asked with it, and what making it took.
+
+    samples : what `query_fully` makes more of, where this is only a first look.
+    """
 
     fingerprint: QueryFingerprint | ClassicQuery
     decode_ms: float
     fingerprint_ms: float
+    samples: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ def fingerprint_file(path: Path, name: str, params: Params, limit_s: float | Non
 
 
 def query_file(path: Path, name: str, params: Params, limit_s: float, raw_fallback: bool) -> FingerprintedQuery:  # noqa: FBT001 - jobs cross the process border by position
-    """Return the query that the first `limit_s` of the file at `path` are; empty for silence.
+    """Return a first look at the first `limit_s` of the file at `path`; empty for silence.
 
     With `raw_fallback`, bytes that nothing decodes are taken as 16-bit little-endian mono at 8 kHz.  Raises
     `UnreadableFile` and `UnsupportedAudio`.
@@ -159,24 +163,33 @@ def query_file(path: Path, name: str, params: Params, limit_s: float, raw_fallba
 
     started = perf_counter()
     samples = decode_audio(path, name=name, rate_hz=params.rate_hz, limit_s=limit_s, raw_fallback=raw_fallback)
-    return _fingerprinted(samples, params, decode_ms=(perf_counter() - started) * 1000)
+    return _looked_at(samples, params, decode_ms=(perf_counter() - started) * 1000)
 
 
 def query_samples(samples: Array, params: Params) -> FingerprintedQuery:
-    """Return the query that `samples` are: float32 [n], mono, at the engine's rate."""
-    return _fingerprinted(samples, params, decode_ms=0.0)
+    """Return a first look at `samples`: float32 [n], mono, at the engine's rate."""
+    return _looked_at(samples, params, decode_ms=0.0)
 
 
 def query_pcm(channel: Array, rate_hz: int, params: Params) -> FingerprintedQuery:
-    """Return the query that one channel of PCM at any rate is: [n] of a type that `dejavud.audio.pcm.mono` takes."""
+    """Return a first look at one channel of PCM at any rate: [n] of a type that `dejavud.audio.pcm.mono` takes."""
     from dejavud.audio.pcm import resampled  # noqa: PLC0415 - see the module's first words
 
-    return _fingerprinted(resampled(channel, rate_hz, params.rate_hz), params, decode_ms=0.0)
+    return _looked_at(resampled(channel, rate_hz, params.rate_hz), params, decode_ms=0.0)
 
 
-def _fingerprinted(samples: Array, params: Params, *, decode_ms: float) -> FingerprintedQuery:
+def query_fully(samples: Array, params: Params) -> FingerprintedQuery:
+    """Return the query that `samples` are, with everything that can be asked; they are those of a first look."""
     from dejavud.fingerprint.extractor import fingerprint_query  # noqa: PLC0415 - see the module's first words
 
     started = perf_counter()
     fingerprint = fingerprint_query(samples, params)
-    return FingerprintedQuery(fingerprint, decode_ms, (perf_counter() - started) * 1000)
+    return FingerprintedQuery(fingerprint, 0.0, (perf_counter() - started) * 1000)
+
+
+def _looked_at(samples: Array, params: Params, *, decode_ms: float) -> FingerprintedQuery:
+    from dejavud.fingerprint.extractor import fingerprint_quickly  # noqa: PLC0415 - see the module's first words
+
+    started = perf_counter()
+    fingerprint = fingerprint_quickly(samples, params)
+    return FingerprintedQuery(fingerprint, decode_ms, (perf_counter() - started) * 1000, samples)

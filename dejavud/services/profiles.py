@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import Params
     from dejavud.matching.matcher import MatchRules
+    from dejavud.services.jobs import FingerprintedQuery
     from dejavud.values import Alignment, Array, Constellation, Hashes, Hits, QueryFingerprint, Scale
 
 
@@ -71,6 +72,8 @@ class Profile:
     microphone_hz : the rate at which its queries are to be heard.
     frames_per_s : of tracks; of dejavu's, whose frames are of each file's own rate, those at 44.1 kHz.
     matching : the matching by a set of rules.
+    quick_matching, query_fully : where queries are first only looked at: the matching of a first look, and the job that makes the
+        whole query of its samples.
     search_scales : the scales that a search of `dejavud.fingerprint.scaling.SEARCHES` has.
     scaled_hashes : what a query asks at those scales.
     """
@@ -82,6 +85,8 @@ class Profile:
     matching: Callable[[MatchRules], Matching]
     search_scales: Callable[[str], tuple[Scale, ...]]
     scaled_hashes: Callable[[Any, tuple[Scale, ...]], Hashes]
+    quick_matching: Callable[[MatchRules], Matching] | None = None
+    query_fully: Callable[[Array, Any], FingerprintedQuery] | None = None
 
     def frame_s(self, query: QueryFingerprint | ClassicQuery) -> float:
         """Return the length of the frames in which the alignments of this query are counted."""
@@ -109,4 +114,6 @@ def profile_of(params: Params | ClassicParams) -> Profile:
         matching=lambda rules: Matcher(params, rules).match,
         search_scales=search_scales,
         scaled_hashes=lambda query, scales: scaled_hashes(query, scales, params),
+        quick_matching=lambda rules: Matcher(params, rules).match_quickly,
+        query_fully=jobs.query_fully,
     )

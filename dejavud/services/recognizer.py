@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dejavud.services.microphones import Microphones
     from dejavud.services.profiles import Matching
     from dejavud.services.workers import Workers
-    from dejavud.values import Alignment, ClassicQuery, Hits, QueryFingerprint, Scale, Track
+    from dejavud.values import Alignment, ClassicQuery, QueryFingerprint, Scale, Track
 
 
 _LAST_FRAME_S = 0.25
@@ -59,8 +59,21 @@ class QueryCounts:
     n_failed: int = 0
 
 
+@dataclass(slots=True)
+class _Effort:
+    """Where the time of one query went so far."""
+
+    decode_ms: float
+    fingerprint_ms: float
+    lookup_ms: float = 0.0
+    match_ms: float = 0.0
+
+
 class Recognizer:
-    """Answers queries.  Each successful one also leaves as the event ``match.recognized``."""
+    """Answers queries.  Each successful one also leaves as the event ``match.recognized``.
+
+    quick_match : settles a first look or leaves it open; without it every query is asked about with everything.
+    """
 
     def __init__(
         self,
@@ -73,12 +86,14 @@ class Recognizer:
         settings: RecognizerSettings,
         microphones: Microphones,
         constellations: ConstellationCache | None = None,
+        quick_match: Matching | None = None,
     ) -> None:
         self._index = index
         self._workers = workers
         self._hub = hub
         self._profile = profile_of(params)
         self._match = match
+        self._quick_match = quick_match
         self._constellations = constellations or ConstellationCache(index)
         self._settings = settings
         self._microphones = microphones
@@ -115,17 +130,17 @@ class Recognizer:
     async def _answer(
         self, query: FingerprintedQuery, source: str, started: float, deadline: trio.CancelScope
     ) -> Recognition:
-        fingerprint = query.fingerprint
-        lookup_s = match_s = 0.0
+        """Return the answer, for no more effort than it takes: a first look, then all of the query, then other speeds and pitches."""
+        effort = _Effort(query.decode_ms, query.fingerprint_ms)
         alignments: tuple[Alignment, ...] = ()
-        for scales in ((UNSCALED,), self._settings.search_scales):
-            if alignments or not scales:
-                break
-            asked = perf_counter()
-            hits = await self._workers.read(self._look_up, fingerprint, scales, deadline.deadline - trio.current_time())
-            found = perf_counter()
-            alignments = await self._workers.read(self._align, fingerprint, hits, scales)
-            lookup_s, match_s = lookup_s + found - asked, match_s + perf_counter() - found
+        if query.samples is not None and self._quick_match is not None:
+            alignments = await self._ask(query.fingerprint, (UNSCALED,), self._quick_match, deadline, effort)
+        if not alignments:
+            query = await self._whole(query, source, effort)
+            for scales in ((UNSCALED,), self._settings.search_scales):
+                if scales and not alignments:
+                    alignments = await self._ask(query.fingerprint, scales, self._match, deadline, effort)
+        fingerprint = query.fingerprint
         frame_s = self._profile.frame_s(fingerprint)
         matches = await self._matches(alignments, fingerprint.duration_s, frame_s)
         recognition = Recognition(
@@ -134,10 +149,10 @@ class Recognizer:
             n_hashes=len(fingerprint.hashes),
             matches=matches,
             timings=Timings(
-                decode_ms=query.decode_ms,
-                fingerprint_ms=query.fingerprint_ms,
-                lookup_ms=lookup_s * 1000,
-                match_ms=match_s * 1000,
+                decode_ms=effort.decode_ms,
+                fingerprint_ms=effort.fingerprint_ms,
+                lookup_ms=effort.lookup_ms,
+                match_ms=effort.match_ms,
                 total_ms=(perf_counter() - started) * 1000,
             ),
             profile=self._profile.params.profile,
@@ -147,18 +162,39 @@ class Recognizer:
         self._tell(recognition)
         return recognition
 
-    def _look_up(self, fingerprint: QueryFingerprint | ClassicQuery, scales: tuple[Scale, ...], left_s: float) -> Hits:
-        """Ask the index, in the worker thread that runs this."""
-        unscaled = scales == (UNSCALED,)
-        hashes = fingerprint.hashes if unscaled else self._profile.scaled_hashes(fingerprint, scales)
-        return self._index.lookup(hashes, timeout_s=max(0.001, left_s))
+    async def _whole(self, query: FingerprintedQuery, source: str, effort: _Effort) -> FingerprintedQuery:
+        """Return the query with everything that can be asked."""
+        whole = self._profile.query_fully
+        if query.samples is None or whole is None:
+            return query
+        made = await self._workers.process(whole, query.samples, self._profile.params, what=source)
+        effort.fingerprint_ms += made.fingerprint_ms
+        return made
 
-    def _align(
-        self, fingerprint: QueryFingerprint | ClassicQuery, hits: Hits, scales: tuple[Scale, ...]
+    async def _ask(
+        self,
+        fingerprint: QueryFingerprint | ClassicQuery,
+        scales: tuple[Scale, ...],
+        match: Matching,
+        deadline: trio.CancelScope,
+        effort: _Effort,
     ) -> tuple[Alignment, ...]:
-        """Match, in the worker thread that runs this."""
-        n_index_frames = self._index.statistics().duration_s * self._profile.frames_per_s
-        return self._match(fingerprint, hits, self._constellations.read, n_index_frames, scales)
+        """Look up and match, both in one turn of a worker thread."""
+        left_s = max(0.001, deadline.deadline - trio.current_time())
+
+        def look_up_and_match() -> tuple[Alignment, ...]:
+            asked = perf_counter()
+            unscaled = scales == (UNSCALED,)
+            hashes = fingerprint.hashes if unscaled else self._profile.scaled_hashes(fingerprint, scales)
+            hits = self._index.lookup(hashes, timeout_s=left_s)
+            found = perf_counter()
+            n_index_frames = self._index.statistics().duration_s * self._profile.frames_per_s
+            alignments = match(fingerprint, hits, self._constellations.read, n_index_frames, scales)
+            effort.lookup_ms += (found - asked) * 1000
+            effort.match_ms += (perf_counter() - found) * 1000
+            return alignments
+
+        return await self._workers.read(look_up_and_match)
 
     async def _matches(self, alignments: Sequence[Alignment], query_s: float, frame_s: float) -> tuple[Match, ...]:
         """Return the alignments with their tracks; one whose track was removed meanwhile is left out."""

@@ -75,6 +75,7 @@ class Bench:
         match: Callable[..., tuple[Alignment, ...]] = MATCH,
         settings: RecognizerSettings | None = None,
         heard: Array | None = None,
+        quick_match: Callable[..., tuple[Alignment, ...]] | None = None,
     ) -> None:
         self.index, self.hub = WatchedIndex(), EventHub()
         self.workers = workers or InlineWorkers()
@@ -86,6 +87,7 @@ class Bench:
             self.hub,
             PARAMS,
             match=match,
+            quick_match=quick_match,
             settings=settings or RecognizerSettings(),
             microphones=Microphones(
                 self.workers, RATE_HZ, open_microphone=self.microphone.open, list_devices=lambda: ["a microphone"]
@@ -253,6 +255,24 @@ async def test_what_is_found_as_it_is_is_not_sought_at_other_speeds(tmp_path: Pa
     assert bench.index.n_lookups == 1
     await bench.recognizer.recognize_file(unknown, "unknown")
     assert bench.index.n_lookups == 3
+
+
+async def test_an_easy_query_is_answered_by_a_first_look(tmp_path: Path) -> None:
+    """What is plain costs one look-up of few hashes; what is not is asked about with everything, and then sought at other speeds."""
+    path, unknown = music_file(tmp_path, 1, 20.0), music_file(tmp_path, 2, 5.0)
+    bench = Bench(
+        quick_match=Matcher(PARAMS, MatchRules()).match_quickly,
+        settings=RecognizerSettings(search_scales=search_scales("clock")),
+    )
+    track = await bench.add(path)
+    easy = await bench.recognizer.recognize_file(clip(path, 6.0, 5.0, tmp_path / "easy.wav"), "easy")
+    assert [match.track for match in easy.matches] == [track]
+    assert easy.matches[0].track_start_s == pytest.approx(6.0, abs=0.02)
+    assert bench.index.n_lookups == 1
+    hard = await bench.recognizer.recognize_file(unknown, "unknown")
+    assert hard.matches == ()
+    assert bench.index.n_lookups == 4
+    assert easy.n_hashes * 8 < hard.n_hashes
 
 
 async def test_one_take_of_the_microphone_is_a_query(tmp_path: Path) -> None:
