@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dejavud.index.postings import Postings
     from dejavud.values import Constellation, Hashes, Hits, IndexStatistics, NewTrack, Track
 
 
@@ -63,4 +64,15 @@ class Index(Protocol):
 
     def statistics(self) -> IndexStatistics:
         """Return how much is stored, cheaply enough for a status page."""
+        ...
+
+
+class Store(Index, Protocol):
+    """An index that keeps things for good, and that a resident view can be derived from."""
+
+    def postings(self, first_id: int, last_id: int) -> Postings:
+        """Return all postings of the tracks whose ids are from `first_id` to, and with, `last_id`, in any order.
+
+        Takes time and memory in proportion to them, and not to all there are.
+        """
         ...

@@ -1,7 +1,7 @@
 """The durable index: one DuckDB file, always able to answer, columnar in and out.
 
 A look-up is one join of ``postings`` with the query's distinct hashes, handed over as numpy columns.  It scans the hash
-column whatever the number of hashes.  A write is one transaction; DuckDB's log is on the disk when the commit returns, and an
+column whatever the number of hashes, so a resident view (`dejavud.index.resident`) spares it for all but its own beginning.  A write is one transaction; DuckDB's log is on the disk when the commit returns, and an
 interrupted write is undone when the file is next opened.
 """
 
@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 import numpy as np
@@ -25,18 +26,15 @@ from dejavud.index.duckdb_errors import translated
 from dejavud.index.duckdb_file import connect
 from dejavud.index.entries import MAX_ID, possible_ids, stored_track
 from dejavud.index.meetings import MAX_HITS, DistinctHashes
-from dejavud.values import Hashes, IndexStatistics, Track
+from dejavud.index.postings import Postings, postings_of
+from dejavud.values import Hits, IndexStatistics, Track
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from dejavud.fingerprint.params import HashParams
-    from dejavud.values import Constellation, Hits, NewTrack
-
-    Array = NDArray[Any]
+    from dejavud.values import Constellation, Hashes, NewTrack
 
 DEFAULT_MEMORY_BYTES = 2 << 30
 """What DuckDB may hold: its cache of blocks; it works in far less."""
@@ -68,18 +66,31 @@ def open_duckdb(
         yield DuckDBIndex(connection, path, max_hits=max_hits)
 
 
+class _Counted(NamedTuple):
+    """What the file held after so many writes."""
+
+    statistics: IndexStatistics
+    n_writes: int
+
+
 class DuckDBIndex:
-    """The index contract (`dejavud.index.base.Index`) over one DuckDB file: a cursor a call, one write at a time.
+    """The contract of a store (`dejavud.index.base.Store`) over one DuckDB file: a cursor a call, one write at a time.
 
     Made by `open_duckdb`.
+
+    path : of the file, absolute; None for one in memory.
     """
 
     def __init__(self, connection: SharedConnection, path: Path | None, *, max_hits: int) -> None:
         self._connection = connection
-        self._path = path
+        self.path = path
         self._where = "the index in memory" if path is None else str(path)
         self._max_hits = max_hits
         self._write_lock = threading.Lock()
+        self._n_writes = (
+            0  # begun or done: what was counted before the last of them ended is no longer known to be true
+        )
+        self._counted = _Counted(IndexStatistics(0, 0, 0.0, 0), -1)
 
     def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
         """See `Index.add`."""
@@ -131,6 +142,9 @@ class DuckDBIndex:
         DuckDB itself watches the time and stops: no thread of ours has to.
         """
         started_s = time.monotonic()
+        if not len(hashes):
+            self._connection.check_open()
+            return Hits(np.empty(0), np.empty(0), np.empty(0))
         asked = DistinctHashes(hashes)
         columns = {"hash": asked.values, "which": np.arange(len(asked.values), dtype=np.int32)}
         with self._reading() as cursor:
@@ -161,13 +175,27 @@ class DuckDBIndex:
             raise IndexDamaged(path=self._where, reason=str(error)) from error
 
     def statistics(self) -> IndexStatistics:
-        """See `Index.statistics`."""
+        """See `Index.statistics`; where nothing was written since they were last asked for, the file is not asked."""
+        n_writes = self._n_writes
+        if self.path is not None and self._counted.n_writes == n_writes:
+            self._connection.check_open()
+            return replace(self._counted.statistics, size_bytes=_file_bytes(self.path))
         with self._reading() as cursor:
             n_tracks, n_postings, duration_s = cursor.execute(
                 "SELECT count(*), coalesce(sum(n_hashes), 0)::BIGINT, coalesce(sum(duration_s), 0) FROM tracks"
             ).fetchall()[0]
-            size_bytes = _memory_bytes(cursor) if self._path is None else _file_bytes(self._path)
-        return IndexStatistics(n_tracks, n_postings, duration_s, size_bytes)
+            size_bytes = _memory_bytes(cursor) if self.path is None else _file_bytes(self.path)
+        statistics = IndexStatistics(n_tracks, n_postings, duration_s, size_bytes)
+        self._counted = _Counted(statistics, n_writes)
+        return statistics
+
+    def postings(self, first_id: int, last_id: int) -> Postings:
+        """See `dejavud.index.base.Store.postings`."""
+        with self._reading() as cursor:
+            found = cursor.execute(
+                "SELECT hash, track_id, frame FROM postings WHERE track_id BETWEEN ? AND ?", [first_id, last_id]
+            ).fetchnumpy()
+        return Postings(found["hash"], found["track_id"], found["frame"])
 
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -179,9 +207,12 @@ class DuckDBIndex:
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a cursor in a transaction that is committed at the end of the block, or undone where it raises."""
         with self._write_lock, self._reading() as cursor:
-            cursor.begin()
-            yield cursor  # where this raises, closing the cursor rolls back
-            cursor.commit()
+            try:
+                cursor.begin()
+                yield cursor  # where this raises, closing the cursor rolls back
+                cursor.commit()
+            finally:
+                self._n_writes += 1
 
 
 _HAS_ID = "id IN (SELECT unnest(?::INTEGER[]))"
@@ -234,7 +265,8 @@ def _insert(cursor: duckdb.DuckDBPyConnection, tracks: Sequence[Track], entries:
         for part, start in enumerate(range(0, len(encoded), schema.PART_BYTES))
     ]
     _insert_rows(cursor, "constellations", ("INTEGER", "INTEGER", "BLOB"), parts)
-    cursor.register("fresh", _postings(tracks, entries))
+    postings = postings_of(tracks, entries)
+    cursor.register("fresh", {"hash": postings.hashes, "track_id": postings.track_ids, "frame": postings.frames})
     cursor.execute("INSERT INTO postings SELECT hash, track_id, frame FROM fresh")
 
 
@@ -245,27 +277,6 @@ def _insert_rows(
     columns = ", ".join(f"unnest(?::{kind}[])" for kind in types)
     statement = f"INSERT INTO {table} SELECT {columns}"
     cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
-
-
-def _postings(tracks: Sequence[Track], entries: Sequence[NewTrack]) -> dict[str, Array]:
-    """Return the columns of ``postings`` for `entries`, each track's sorted by (hash, frame)."""
-    ordered = [_in_order(entry.hashes) for entry in entries]
-    return {
-        "hash": np.concatenate([hashes.values for hashes in ordered]),
-        "track_id": np.repeat(np.array([track.id for track in tracks], np.int32), [len(hashes) for hashes in ordered]),
-        "frame": np.concatenate([hashes.offsets for hashes in ordered]),
-    }
-
-
-def _in_order(hashes: Hashes) -> Hashes:
-    """Return `hashes` by (hash, frame)."""
-    if hashes.values.dtype == np.uint64:
-        order = np.lexsort((hashes.offsets, hashes.values))
-        return Hashes(hashes.values[order], hashes.offsets[order])
-    both = np.sort(
-        (hashes.values.astype(np.uint64) << 32) | hashes.offsets.view(np.uint32)
-    )  # a third of lexsort's time
-    return Hashes((both >> 32).astype(np.uint32), both.astype(np.uint32).view(np.int32))
 
 
 def _memory_bytes(cursor: duckdb.DuckDBPyConnection) -> int:

@@ -42,8 +42,7 @@ class SharedConnection:
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._is_broken or self._n_calls == 0)
-            if self._is_closed:
-                raise IndexUnavailable(reason="it is closed")
+            self.check_open()
             if self._is_broken:
                 self._connection.close()
                 self._connection = self._open_file()
@@ -60,6 +59,11 @@ class SharedConnection:
             with self._changed:
                 self._n_calls -= 1
                 self._changed.notify_all()
+
+    def check_open(self) -> None:
+        """Raise `IndexUnavailable` after `close`."""
+        if self._is_closed:
+            raise IndexUnavailable(reason="it is closed")
 
     def close(self) -> None:
         """Refuse new calls, wait for those under way, move the log into the file and let go of it.  Idempotent.

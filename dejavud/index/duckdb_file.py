@@ -21,6 +21,11 @@ _IN_USE = '"dejavud: open in this process"'
 """A database in memory attached under this name marks the file as open in this process, where no file lock tells."""
 
 
+_BLOCK_BYTES = 1 << 16
+"""Of a new file: of DuckDB's own 256 k blocks, which each column of each table fills anew, a small library would leave
+a tenth empty.  The size is the file's for good; those of 256 k open as they are."""
+
+
 def connect(path: Path | None, params: HashParams, *, memory_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:
     """Return a connection to the index at `path`, made if it is not there; errors as `open_duckdb` raises them."""
     if path is not None:
@@ -77,7 +82,10 @@ def _create_missing(path: Path, params: HashParams) -> None:
         _make_folders(path.parent)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
             fresh = Path(folder, path.name)
-            with translated(str(path)), duckdb.connect(fresh) as connection:
+            with (
+                translated(str(path)),
+                duckdb.connect(fresh, config={"default_block_size": _BLOCK_BYTES}) as connection,
+            ):
                 _create_tables(connection, params)
             os.link(fresh, path)
         _sync_folder(path.parent)

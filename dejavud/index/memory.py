@@ -14,6 +14,7 @@ import numpy as np
 from dejavud.errors import IndexUnavailable, Timeout
 from dejavud.index.entries import MAX_ID, possible_ids, stored_track
 from dejavud.index.meetings import MAX_HITS, within_bound
+from dejavud.index.postings import Postings
 from dejavud.values import Hits, IndexStatistics
 
 if TYPE_CHECKING:
@@ -156,6 +157,12 @@ class MemoryIndex:
             duration_s=sum(track.duration_s for track in now.tracks.values()),
             size_bytes=sum(array.nbytes for array in arrays),
         )
+
+    def postings(self, first_id: int, last_id: int) -> Postings:
+        """See `dejavud.index.base.Store.postings`."""
+        now = self._open_contents()
+        own = (now.track_ids >= first_id) & (now.track_ids <= last_id)
+        return Postings(now.hashes[own], now.track_ids[own], now.frames[own])
 
     def _open_contents(self) -> _Contents:
         contents = self._contents

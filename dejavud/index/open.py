@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dejavud.errors import UnsupportedDatabase
-from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb import DuckDBIndex, open_duckdb
 from dejavud.index.memory import MemoryIndex
+from dejavud.index.resident import ResidentIndex
+from dejavud.index.segment_files import SegmentFolder
+from dejavud.index.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +26,42 @@ _FORMS = (
     " (both of the last forget everything at the end)"
 )
 _DUCKDB_FILE = "duckdb:///"
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """Whether a resident view is kept beside the index, and how large it may be.
+
+    resident_view : "auto", where it takes at most `max_bytes`; "always"; "never".
+    """
+
+    resident_view: str
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptIndex:
+    """An index, and what is to be run beside it, again and again; None where there is nothing to do."""
+
+    index: Index
+    upkeep: Upkeep | None
+
+
+@contextmanager
+def open_kept_index(url: str, params: HashParams, view: ViewSettings) -> Iterator[KeptIndex]:
+    """Give the index at `url` as `open_index`, where it is a file with the resident view in the folder beside it, ``FILE.view``."""
+    with open_index(url, params) as index:
+        if not isinstance(index, DuckDBIndex) or index.path is None:
+            yield KeptIndex(index, None)
+            return
+        folder = SegmentFolder(index.path.with_name(f"{index.path.name}.view"), params)
+        if view.resident_view == "never":
+            folder.delete()
+            yield KeptIndex(index, None)
+            return
+        with closing(ResidentIndex(index)) as resident:
+            max_bytes = view.max_bytes if view.resident_view == "auto" else None
+            yield KeptIndex(resident, Upkeep(resident, index, folder, max_bytes=max_bytes))
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The one schema: its tables, its version, and what an index remembers of the parameters that made it.
 
 ``constellations`` is the record of truth and ``postings`` is derived from it.  Postings are narrow and carry no key, so
-that any engine can partition them by hash; they are written sorted by (hash, frame) within a track, which is what makes
-a column store pack them into about 4 bytes.
+that any engine can partition them by hash; they are written in order of frame within a track, so that a column store packs the frames
+into next to nothing and all three columns into some 4 bytes.
 
 There are no unique constraints: an embedded file has exactly one writer, which looks before it adds, and every
 constraint would cost an index in memory that the look-ups do not use.

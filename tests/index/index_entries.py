@@ -11,7 +11,11 @@ import numpy as np
 
 from dejavud.fingerprint.classic_params import GENERATIONS
 from dejavud.index.duckdb import open_duckdb
+from dejavud.index.meetings import MAX_HITS
 from dejavud.index.memory import MemoryIndex
+from dejavud.index.resident import ResidentIndex
+from dejavud.index.segment_files import SegmentFolder
+from dejavud.index.upkeep import Portions, Upkeep
 from dejavud.values import Constellation, Hashes, NewTrack
 
 if TYPE_CHECKING:
@@ -19,11 +23,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dejavud.fingerprint.params import HashParams
-    from dejavud.index.base import Index
+    from dejavud.index.base import Index, Store
     from dejavud.values import Hits, Track
 
-KINDS = ("memory", "duckdb-file", "duckdb-memory", "memory-64", "duckdb-file-64")
-"""Those of 64 bits hold the same tracks with wider hashes."""
+KINDS = (
+    "memory",
+    "duckdb-file",
+    "duckdb-memory",
+    "duckdb-file-view",
+    "memory-view-files",
+    "memory-64",
+    "duckdb-file-64",
+    "memory-view-files-64",
+)
+"""Those of 64 bits hold the same tracks with wider hashes.  Those with a view answer from it from the beginning: from memory, or
+from the files into which every change is written at once."""
+
+TINY = Portions(loose=1, run=500, read=300, late=0)
+"""Everything is written, in several files, and merged."""
 
 WIDE_PARAMS = GENERATIONS["dejavu-2020"]
 
@@ -54,12 +71,63 @@ class WideIndex:
         return getattr(self._index, name)
 
 
+class WritingIndex:
+    """An index with a view whose upkeep runs after every change."""
+
+    def __init__(self, index: Index, upkeep: Upkeep) -> None:
+        self._index = index
+        self._upkeep = upkeep
+
+    def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
+        """See `Index.add`."""
+        added = self._index.add(entries)
+        self._upkeep.run(never)
+        return added
+
+    def remove(self, track_ids: Sequence[int]) -> Sequence[Track]:
+        """See `Index.remove`."""
+        gone = self._index.remove(track_ids)
+        self._upkeep.run(never)
+        return gone
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else an index has
+        return getattr(self._index, name)
+
+
+def never() -> bool:
+    """Let upkeep come to its end."""
+    return False
+
+
+@contextmanager
+def open_view(
+    store: Store,
+    folder: Path,
+    params: HashParams,
+    *,
+    max_hits: int = MAX_HITS,
+    **options: Any,  # noqa: ANN401 - passed on
+) -> Iterator[tuple[ResidentIndex, Upkeep]]:
+    """Give an index over `store` whose view, in `folder`, was not made yet, and its upkeep."""
+    with closing(ResidentIndex(store, max_hits=max_hits)) as index:
+        yield index, Upkeep(index, store, SegmentFolder(folder, params), **options)
+
+
 @contextmanager
 def open_kind(kind: str, folder: Path, params: HashParams, **options: Any) -> Iterator[Index]:  # noqa: ANN401 - passed on
     """Give an index of one of `KINDS` until the block ends."""
     if kind.endswith("-64"):
         with open_kind(kind.removesuffix("-64"), folder, WIDE_PARAMS, **options) as index:
             yield WideIndex(index)
+    elif "-view" in kind:
+        store_kind, _, files = kind.partition("-view")
+        with (
+            open_kind(store_kind, folder, params, **options) as store,
+            open_view(store, folder / "view", params, portions=TINY if files else None, **options) as (index, upkeep),
+        ):
+            upkeep.run(never)
+            assert index.view() is not None
+            yield WritingIndex(index, upkeep) if files else index
     elif kind == "memory":
         with closing(MemoryIndex(**options)) as index:
             yield index

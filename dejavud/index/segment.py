@@ -1,0 +1,135 @@
+"""A segment of the resident view: tracks with their postings, sorted by hash, and their peaks; immutable, in memory or mapped.
+
+A posting's track and frame are one number of 32 bits, its *place*: tracks follow each other on one axis of frames, each from the beginning
+of a block of 1024, so that what a place means is two gathers by its block and no search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dejavud.index.hash_tables import table_of
+from dejavud.values import Constellation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from dejavud.index.hash_tables import HashTable
+
+    Array = NDArray[Any]
+
+BLOCK_BITS = 10
+MAX_BLOCKS = 1 << (32 - BLOCK_BITS)
+"""Blocks of a segment: as many as 32 bits number frames of.  About half a million tracks of four minutes."""
+MAX_POSTINGS = (1 << 32) - 1
+
+TRACK_DTYPE = np.dtype(
+    [
+        ("id", "<i4"),
+        ("n_hashes", "<i4"),
+        ("sha1", "<u8"),
+        ("first_frame", "<i4"),
+        ("n_blocks", "<u4"),
+        ("n_frames", "<i4"),
+        ("n_peaks", "<i4"),
+    ]
+)
+"""What a segment knows of a track.
+
+id, n_hashes, sha1 : which track it is: its id, the number of its postings, the first 64 bits of its content hash.
+first_frame : of its first block.
+n_blocks : how many blocks of the axis are its own.
+n_frames, n_peaks : of its constellation.
+"""
+
+PEAK_DTYPES: dict[str, np.dtype[Any]] = {"frames": np.dtype("<i4"), "bins": np.dtype("<i2"), "quarters": np.dtype("u1")}
+"""The columns of a constellation: the arrays of `dejavud.values.Constellation`, which are handed out as they lie here."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """Tracks, their postings and their peaks.  Made by `segment_of_columns`.
+
+    tracks : `TRACK_DTYPE` [n_tracks], ascending by id.
+    table : the runs of equal hashes in `places`.
+    places : uint32 [n_postings], by hash.
+    peaks : the columns of `PEAK_DTYPES`, of all tracks one after the other.
+    first_peaks : int64 [n_tracks + 1], where in them each track starts.
+    id_of_block : int32 [n_blocks], the track of each block; 0 for those of a track that was removed.
+    shift_of_block : uint32 [n_blocks], what makes a place in the block a frame of its track, modulo 2^32.
+    is_kept : bool [n_tracks], False for a track that was removed.
+    """
+
+    tracks: Array
+    table: HashTable
+    places: Array
+    peaks: Mapping[str, Array]
+    first_peaks: Array
+    id_of_block: Array
+    shift_of_block: Array
+    is_kept: Array
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def n_bytes(self) -> int:
+        """Return the bytes of all columns."""
+        return sum(column.nbytes for column in self.columns().values())
+
+    def columns(self) -> dict[str, Array]:
+        """Return all arrays that the segment can be made of again, by name."""
+        return {"tracks": self.tracks, "places": self.places, **self.table.columns(), **self.peaks}
+
+    @property
+    def n_gone(self) -> int:
+        """Return how many postings are of tracks that were removed."""
+        return int(self.tracks["n_hashes"][~self.is_kept].sum())
+
+    def without(self, track_ids: Iterable[int]) -> Segment:
+        """Return the segment in which these tracks have nothing; itself where it has none of them."""
+        is_gone = self.is_kept & np.isin(self.tracks["id"], np.fromiter(track_ids, np.int64))
+        if not is_gone.any():
+            return self
+        id_of_block = np.where(np.repeat(is_gone, self.tracks["n_blocks"]), np.int32(0), self.id_of_block)
+        return replace(self, id_of_block=id_of_block, is_kept=self.is_kept & ~is_gone)
+
+    def track_ids(self, places: Array) -> Array:
+        """Return int32 [n]: the track of each place, 0 where it was removed."""
+        return self.id_of_block.take(places >> BLOCK_BITS)
+
+    def frames(self, places: Array) -> Array:
+        """Return int32 [n]: the frame of its track that each place is."""
+        frames: Array = (places + self.shift_of_block.take(places >> BLOCK_BITS)).view(np.int32)
+        return frames
+
+    def constellation(self, track_id: int) -> Constellation | None:
+        """Return the constellation of a track, as it lies in the segment; None where the segment has no such track (any more)."""
+        which = int(np.searchsorted(self.tracks["id"], track_id))
+        if which == len(self.tracks) or self.tracks["id"][which] != track_id or not self.is_kept[which]:
+            return None
+        own = slice(self.first_peaks[which], self.first_peaks[which + 1])
+        peaks = {name: column[own] for name, column in self.peaks.items()}
+        return Constellation(n_frames=int(self.tracks["n_frames"][which]), **peaks)
+
+
+def segment_of_columns(columns: dict[str, Array]) -> Segment:
+    """Return the segment whose `Segment.columns` these are, with no track removed."""
+    tracks = columns["tracks"]
+    n_blocks = tracks["n_blocks"].astype(np.int64)
+    first_places = ((np.cumsum(n_blocks) - n_blocks) << BLOCK_BITS).astype(np.uint32)
+    return Segment(
+        tracks,
+        table_of(columns),
+        columns["places"],
+        {name: columns[name] for name in PEAK_DTYPES},
+        np.concatenate([[0], np.cumsum(tracks["n_peaks"], dtype=np.int64)]),
+        np.repeat(tracks["id"], n_blocks),
+        np.repeat(tracks["first_frame"].astype(np.uint32) - first_places, n_blocks),
+        np.ones(len(tracks), dtype=bool),
+    )

@@ -1,0 +1,149 @@
+"""The resident view at one moment: its segments, asked together."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dejavud.errors import Timeout
+from dejavud.index.hash_tables import Runs
+from dejavud.index.meetings import within_bound
+from dejavud.values import Hits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dejavud.index.segment import Segment
+    from dejavud.values import Constellation, Hashes
+
+    Array = NDArray[Any]
+
+_STEP_HITS = 1 << 16
+"""Hits made between two looks at the clock; so few stay in the processor's cache from one step to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A segment, and the folder that it is mapped from; None where it is in memory."""
+
+    segment: Segment
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All tracks of a store, in segments whose ids follow each other; those of files come first."""
+
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def n_mapped(self) -> int:
+        """Return how many parts are of files."""
+        return sum(part.folder is not None for part in self.parts)
+
+    @property
+    def n_bytes(self) -> int:
+        """Return the bytes of all segments."""
+        return sum(part.segment.n_bytes for part in self.parts)
+
+    def without(self, track_ids: Iterable[int]) -> View:
+        """Return the view in which these tracks have nothing."""
+        ids = tuple(track_ids)
+        return View(tuple(replace(part, segment=part.segment.without(ids)) for part in self.parts))
+
+    def constellations(self, track_ids: Iterable[int]) -> Mapping[int, Constellation]:
+        """Return the constellations of these tracks; ids that are not there are left out."""
+        found = {}
+        for track_id in track_ids:
+            for part in self.parts:
+                constellation = part.segment.constellation(track_id)
+                if constellation is not None:
+                    found[track_id] = constellation
+                    break
+        return found
+
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None, max_hits: int) -> Hits:
+        """See `dejavud.index.base.Index.lookup`."""
+        clock = _Clock(timeout_s)
+        order = np.argsort(hashes.values)
+        values, offsets = hashes.values[order], hashes.offsets[order]
+        segments = [part.segment for part in self.parts]
+        runs = []
+        for segment in segments:
+            clock.check()
+            runs.append(segment.table.runs(values))
+        n_hits = sum(int(run.counts.sum()) for run in runs)
+        if n_hits > max_hits:
+            kept = _worth_asking(values, segments, runs, max_hits, clock)
+            runs = [run._replace(counts=np.where(kept, run.counts, 0)) for run in runs]
+            n_hits = sum(int(run.counts.sum()) for run in runs)
+        columns = np.empty((3, n_hits), np.int32)
+        n_done = 0
+        for segment, run in zip(segments, runs, strict=True):
+            for first, end, places in _places(segment, run, clock):
+                n_new = len(places)
+                own = slice(n_done, n_done + n_new)
+                columns[0, own] = np.repeat(offsets[first:end], run.counts[first:end])
+                columns[1, own] = segment.track_ids(places)
+                columns[2, own] = segment.frames(places)
+                n_done += n_new
+        if not all(segment.is_kept.all() for segment in segments):
+            columns = columns[:, columns[1] > 0]
+        return Hits(*columns)
+
+
+class _Clock:
+    """Says when the time is up."""
+
+    def __init__(self, limit_s: float | None) -> None:
+        self._limit_s = limit_s
+        self._end_s = math.inf if limit_s is None else time.monotonic() + limit_s
+
+    def check(self) -> None:
+        """Raise `Timeout` where the time is up."""
+        if time.monotonic() >= self._end_s:
+            raise Timeout(what="the look-up", limit_s=self._limit_s)
+
+
+def _places(segment: Segment, runs: Runs, clock: _Clock) -> Iterator[tuple[int, int, Array]]:
+    """Give, a step at a time, (first, end) of the runs and uint32 [n] places of their postings, one run after the other."""
+    ends = np.cumsum(runs.counts)
+    n_hits = int(ends[-1]) if len(ends) else 0
+    firsts = np.unique(np.searchsorted(ends, np.arange(0, n_hits, _STEP_HITS), "right")).tolist()
+    shifts = runs.starts - (ends - runs.counts)
+    for first, end in pairwise([*firsts, len(ends)]):
+        clock.check()
+        counts = runs.counts[first:end]
+        where = np.repeat(shifts[first:end], counts)
+        n_before = int(ends[first] - counts[0])
+        where += np.arange(n_before, n_before + len(where))
+        yield first, end, segment.places.take(where)
+
+
+def _worth_asking(
+    values: Array, segments: Sequence[Segment], runs: Sequence[Runs], max_hits: int, clock: _Clock
+) -> Array:
+    """Return bool [n]: the query hashes whose value is not among those left out to stay within `max_hits`.
+
+    Postings of removed tracks do not count, so they have to be sorted out first.
+    """
+    distinct, firsts, which, repeats = np.unique(values, return_index=True, return_inverse=True, return_counts=True)
+    n_postings = np.zeros(len(distinct), np.int64)
+    for segment, run in zip(segments, runs, strict=True):
+        own = Runs(run.starts[firsts], run.counts[firsts])
+        if segment.is_kept.all():
+            n_postings += own.counts
+            continue
+        for first, end, places in _places(segment, own, clock):
+            owners = np.repeat(np.arange(end - first), own.counts[first:end])
+            n_postings[first:end] += np.bincount(owners[segment.track_ids(places) > 0], minlength=end - first)
+    kept: Array = within_bound(n_postings * repeats, max_hits)[which]
+    return kept
