@@ -26,7 +26,7 @@ SAME_CONSTANTS = {"classic/dejavu-0.1.3", "classic/ivlovric-1.4"}
 
 def test_every_kind_is_tested_with_both_widths() -> None:
     """The contract's tests run over hashes of 32 and of 64 bits, in memory and in a file."""
-    assert {kind.removesuffix("-64") for kind in KINDS if kind.endswith("-64")} == {"memory", "duckdb-file"}
+    assert {"memory", "duckdb-file"} <= {kind.removesuffix("-64") for kind in KINDS if kind.endswith("-64")}
 
 
 @pytest.mark.parametrize("kind", ["memory", "duckdb-file"])
