@@ -37,6 +37,9 @@ FOUND_SHARES = np.array([0.95, 0.8, 0.6, 0.4, 0.25])
 SWITCH_NATS = 8.0
 """What a beginning or an end must be worth in evidence: else every beat under a snare drum would be a gap."""
 
+NEAR_FRAMES = 3
+"""Alignments of one track no further apart than this are one."""
+
 DRIFT_EVIDENCE = 1.05
 """A frame to the side so many times as much must be found for an alignment to move there, at most one frame a hop: enough for a
 clock half a per cent off."""
@@ -152,6 +155,7 @@ class Trail:
     Laid over the frames from `since`, or from as far back as there is evidence, to `end`.
 
     confidence : of the surest look at it, 0 to 1.
+    twins : other tracks that were seen to hold the same recording.
     first_step : of the recording, of the first of its steps.
     """
 
@@ -162,6 +166,7 @@ class Trail:
         self.track = track
         self.delta = delta
         self.confidence = 0.0
+        self.twins: set[int] = set()
         first = max(recent.first_frame, since, -delta)
         self.first_step = -(-first // STEP_FRAMES)
         first = min(self.first_step * STEP_FRAMES, end)
@@ -181,6 +186,11 @@ class Trail:
     def is_over(self) -> bool:
         """Tell whether the track has come to its end."""
         return self._end + self.delta > self.track.n_frames
+
+    def confirm(self, confidence: float, twins: Sequence[int]) -> None:
+        """Take note of another look at it."""
+        self.confidence = max(self.confidence, confidence)
+        self.twins.update(twins)
 
     def follow(self, recent: RecentEvidence, end: int) -> None:
         """Look for the track up to the frame `end`, where it was before or, if more of it is found there, a frame to either side."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dejavud.fingerprint.params import HashParams
     from dejavud.fingerprint.streaming import StreamPart
     from dejavud.index.base import Index
-    from dejavud.matching.tracker import Match, Play
+    from dejavud.matching.plays import Play
+    from dejavud.matching.tracker import Match
     from dejavud.services.commands import Progress
     from dejavud.services.workers import Workers
     from dejavud.values import Track

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dejavud.fingerprint.params import HashParams, Params
-    from dejavud.matching.tracker import Play
+    from dejavud.matching.plays import Play
     from dejavud.values import Track
 
 
@@ -25,7 +25,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class PlayedTrack:
-    """A play: `dejavud.matching.tracker.Play` in seconds, with the track it names."""
+    """A play: `dejavud.matching.plays.Play` in seconds, with the track it names."""
 
     track: Track
     start_s: float

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matching_library import Library
     from numpy.typing import NDArray
 
-    from dejavud.matching.tracker import Play
+    from dejavud.matching.plays import Play
 
 RULES = MatchRules(max_matches=4, enough_s=2.0, n_refined=6)
 

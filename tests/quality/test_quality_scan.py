@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dejavud.matching.tracker import Play
+    from dejavud.matching.plays import Play
 
 PARAMS = Params()
 RATE_HZ = PARAMS.rate_hz
