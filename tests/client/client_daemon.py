@@ -67,6 +67,8 @@ def recognition(source: str, *track_ids: int) -> dict[str, Any]:
                 "speed": 1.0,
                 "pitch": 1.0,
                 "coverage": 0.93,
+                "gaps": [],
+                "twins": [],
             }
             for track_id in track_ids
         ],

@@ -28,6 +28,24 @@ def test_a_match_is_told_in_one_line(daemon: FakeDaemon, ctl: Callable[..., Ran]
     assert daemon.asked[0].params == {"path": str(tmp_path / "clip.wav"), "source": typed, "limit_s": 8.0}
 
 
+def test_what_else_there_is_to_say_follows(daemon: FakeDaemon, ctl: Callable[..., Ran], tmp_path: Path) -> None:
+    """A stretch that is not the whole query, its gaps, another speed and pitch, and other releases are told after the confidence."""
+    (tmp_path / "mix.wav").write_bytes(b"RIFF")
+    answer = recognition("mix.wav", 7, 9)
+    answer["matches"][0] |= {"query_end_s": 3.4, "gaps": [{"start_s": 1.0, "end_s": 2.5}], "twins": [12, 15]}
+    answer["matches"][1] |= {"speed": 1.0214, "pitch": 1.0214, "query_start_s": 2.0}
+    daemon.table["recognize"] = lambda _asked: answer
+    ran = ctl("recognize", tmp_path / "mix.wav")
+    one, other = ran.out.partition(": ")[2].split("; ")
+    assert one.endswith(
+        "99.99 %, heard from 0.0 to 3.4 s, but not from 1.0 to 2.5 s, the same recording as track 12, track 15"
+    )
+    assert (
+        other
+        == "Song 9 by Somebody, at 1:03 of 3:39, confidence 99.99 %, heard from 2.0 to 5.0 s, at 1.021 times the speed (27 ms)\n"
+    )
+
+
 def test_without_the_word_file_it_is_the_same(daemon: FakeDaemon, ctl: Callable[..., Ran], tmp_path: Path) -> None:
     """`recognize PATH` and `recognize file PATH` print the same."""
     (tmp_path / "clip.wav").write_bytes(b"RIFF")

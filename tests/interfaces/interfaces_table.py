@@ -37,6 +37,8 @@ MATCH = {
     "speed": 1.0,
     "pitch": 1.0,
     "coverage": 0.93,
+    "gaps": [],
+    "twins": [],
 }
 SONG = {
     "id": 7,

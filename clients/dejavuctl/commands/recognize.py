@@ -41,6 +41,8 @@ Answers come in the order of the files, however many are in work at a time.
 exit status: 0 all matched, 1 one did not, 4 one failed."""
 
 MICROPHONE_S = 10.0
+TOLD_S = 0.5
+"""A track that is heard in all of the query but so much is heard in all of it."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -161,12 +163,24 @@ def _line(answer: Mapping[str, Any], source: str | None) -> str:
     took = f"{answer['timings']['total_ms']:.0f} ms"
     if not answer["matches"]:
         return f"{before}no match ({took})"
-    return before + "; ".join(_match(match) for match in answer["matches"]) + f" ({took})"
+    query_s = answer["query"]["duration_s"]
+    return before + "; ".join(_match(match, query_s) for match in answer["matches"]) + f" ({took})"
 
 
-def _match(match: Mapping[str, Any]) -> str:
+def _match(match: Mapping[str, Any], query_s: float) -> str:
     at, of = clock(max(0.0, match["track_start_s"])), clock(match["track"]["duration_s"])
-    return f"{track_name(match['track'])}, at {at} of {of}, confidence {percent(match['confidence'])}"
+    said = [f"{track_name(match['track'])}, at {at} of {of}, confidence {percent(match['confidence'])}"]
+    start_s, end_s = match["query_start_s"], match["query_end_s"]
+    if start_s > TOLD_S or end_s < query_s - TOLD_S:
+        said.append(f"heard from {start_s:.1f} to {end_s:.1f} s")
+    said += [f"but not from {gap['start_s']:.1f} to {gap['end_s']:.1f} s" for gap in match["gaps"]]
+    if match["speed"] != 1.0:
+        said.append(f"at {match['speed']:.3f} times the speed")
+    if match["pitch"] != match["speed"]:
+        said.append(f"at {match['pitch']:.3f} times the pitch")
+    if match["twins"]:
+        said.append(f"the same recording as {', '.join(f'track {twin}' for twin in match['twins'])}")
+    return ", ".join(said)
 
 
 def _summary(tally: Mapping[int, int]) -> str:
