@@ -9,7 +9,7 @@ import trio
 
 from dejavud.errors import InvalidRequest, TrackNotFound, UnreadableFile, UnsupportedAudio
 from dejavud.services.commands import Command, CommandTable
-from dejavud.services.handlers import Fingerprint, GetTrack, ListTracks, Nothing, Recognize, RemoveTracks
+from dejavud.services.handlers import Fingerprint, GetTrack, ListTracks, Nothing, Recognize, RemoveTracks, Scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,9 +54,10 @@ MUSIC, NOISE, RUBBISH, CRASH, SLOW = b"RIFF music", b"RIFF noise", b"rubbish", b
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How far to count, telling each number."""
+    """How far to count, telling each number; as news that must arrive, where `each`."""
 
     to: int
+    each: bool = False
 
 
 @dataclass
@@ -122,6 +123,14 @@ class Stage:
             "engine": {"frame_s": 0.032},
         }
 
+    async def scan(self, params: Scan, call: Call) -> dict[str, Any]:
+        """Note what is to be scanned."""
+        self.calls.append(("scan", params, call))
+        if call.audio is None and params.url is None:
+            raise InvalidRequest(reason="no audio")
+        name = call.audio.name if call.audio else params.source
+        return {"recording": {"source": name or params.url, "duration_s": 5.0}, "plays": []}
+
     async def fingerprint(self, params: Fingerprint, call: Call) -> dict[str, Any]:
         """Note the bytes."""
         self.calls.append(("fingerprint", params, call))
@@ -158,7 +167,7 @@ class Stage:
     async def count(self, params: Count, call: Call) -> dict[str, Any]:
         """Tell each number."""
         for number in range(params.to):
-            await call.progress(done=number)
+            await call.progress(must_arrive=params.each, done=number)
         return {"counted": params.to}
 
     async def tell(self, _params: Nothing, call: Call) -> dict[str, Any]:
@@ -181,6 +190,7 @@ class Stage:
         rows = {
             "status": (Nothing, self.status),
             "recognize": (Recognize, self.recognize),
+            "scan": (Scan, self.scan),
             "fingerprint": (Fingerprint, self.fingerprint),
             "tracks.list": (ListTracks, self.page),
             "tracks.get": (GetTrack, self.get),

@@ -244,6 +244,15 @@ async def test_progress_comes_before_the_reply_and_names_its_request(
         assert n_notifications < 100
 
 
+async def test_news_is_never_skipped(stage: Stage, uploads: UploadStore, ipc: ControlSettings) -> None:
+    """What must arrive does, each and in order, however fast it follows on what was told before."""
+    async with serving(stage, uploads, ipc) as (endpoint, _), calling(endpoint) as caller:
+        await caller.send("count", {"to": 300, "each": True})
+        told = [await caller.receive() for _ in range(300)]
+        assert [message["params"]["done"] for message in told] == list(range(300))
+        assert (await caller.receive())["result"] == {"counted": 300}
+
+
 async def test_cancel_stops_the_clients_own_request_and_no_other(
     stage: Stage, uploads: UploadStore, ipc: ControlSettings
 ) -> None:

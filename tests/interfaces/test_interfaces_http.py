@@ -82,6 +82,24 @@ async def test_recognize_without_a_match_is_a_success(stage: Stage, uploads: Upl
     assert (response.status_code, response.json()["matches"]) == (200, [])
 
 
+async def test_scan_takes_a_body_a_form_and_an_address(stage: Stage, uploads: UploadStore) -> None:
+    """A recording comes as `recognize` takes it, or as an address without a body; its name and limit reach the command."""
+    async with serving(stage, uploads) as (client, _):
+        raw = await client.post("/v1/scan?name=show.mp3&limit_s=60", content=MUSIC)
+        form = await client.post("/v1/scan", files={"file": ("show.mp3", MUSIC)})
+        remote = await client.post(
+            "/v1/scan", params={"url": "http://radio.example/a?b=c", "limit_s": "9", "name": "radio"}
+        )
+        nothing = await client.post("/v1/scan")
+    assert [answer.status_code for answer in (raw, form, remote, nothing)] == [200, 200, 200, 400]
+    assert [answer.json()["recording"]["source"] for answer in (raw, form, remote)] == ["show.mp3", "show.mp3", "radio"]
+    assert [(params.url, params.limit_s, params.source) for _, params, _ in stage.calls] == [
+        (None, 60.0, None),
+        (None, None, None),
+        ("http://radio.example/a?b=c", 9.0, "radio"),
+    ]
+
+
 async def test_tracks_are_added_listed_shown_and_removed(stage: Stage, uploads: UploadStore) -> None:
     """A track is created once with 201, is there with 200 afterwards, and its tags come by query or by form field."""
     async with serving(stage, uploads) as (client, _):
