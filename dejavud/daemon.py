@@ -23,7 +23,7 @@ from dejavud.audio.microphone import list_devices, open_microphone
 from dejavud.config import parse_address
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
 from dejavud.fingerprint.profiles import params_of
-from dejavud.index.open import open_index, without_password
+from dejavud.index.open import ViewSettings, open_kept_index, without_password
 from dejavud.interfaces.control import ControlSettings, serve_control
 from dejavud.interfaces.http import HttpSettings, serve_http
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
@@ -41,6 +41,7 @@ from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
 from dejavud.services.scanner import Scanner, ScannerSettings
 from dejavud.services.uploads import UploadStore
+from dejavud.services.view_keeper import ViewKeeper
 from dejavud.services.workers import keep_signals_from_children, open_workers
 from dejavud.systemd import notify
 from dejavud.wire.endpoints import ipc_path
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dejavud.config import Address, Config
-    from dejavud.fingerprint.params import HashParams
     from dejavud.index.base import Index
+    from dejavud.index.open import KeptIndex
     from dejavud.services.commands import CommandTable
     from dejavud.services.workers import Workers
 
@@ -77,9 +78,12 @@ async def main(config: Config, *, notify_socket: str | None) -> None:
             _make_runtime_dir(config)
             async with (
                 open_workers(n_processes=_n_processes(config), max_waiting=config.limits.waiting) as workers,
-                _opened_index(workers, config.data.url, params_of(config.engine)) as index,
+                _opened_index(workers, config) as kept,
+                _ended_with_block() as keeping,
             ):
-                await _serve(config, index, workers, Lifetime(stop, started_s, notify_socket))
+                if kept.upkeep is not None:
+                    await keeping.start(ViewKeeper(kept.upkeep, workers).serve)
+                await _serve(config, kept.index, workers, Lifetime(stop, started_s, notify_socket))
     log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
 
 
@@ -220,12 +224,13 @@ async def _ended_with_block() -> AsyncIterator[trio.Nursery]:
 
 
 @asynccontextmanager
-async def _opened_index(workers: Workers, url: str, params: HashParams) -> AsyncIterator[Index]:
+async def _opened_index(workers: Workers, config: Config) -> AsyncIterator[KeptIndex]:
     """Give the index.  Opening may replay what a crash left behind and closing may write much: neither stalls the loop."""
-    context = open_index(url, params)
-    index = await workers.write(context.__enter__)
+    view = ViewSettings(config.index.resident_view, config.index.view_bytes)
+    context = open_kept_index(config.data.url, params_of(config.engine), view)
+    kept = await workers.write(context.__enter__)
     try:
-        yield index
+        yield kept
     finally:
         with trio.CancelScope(shield=True):
             await workers.write(context.__exit__, None, None, None)

@@ -30,6 +30,14 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class Index:
+    """The resident view: `dejavud.index.open.ViewSettings`."""
+
+    resident_view: str = "auto"
+    view_bytes: int = 8 << 30
+
+
+@dataclass(frozen=True, slots=True)
 class Recognize:
     """Queries: the longest one, and `dejavud.matching.matcher.MatchRules`."""
 
@@ -132,6 +140,7 @@ class Config:
 
     data: Data = field(default_factory=Data)
     engine: Params = field(default_factory=Params)
+    index: Index = field(default_factory=Index)
     recognize: Recognize = field(default_factory=Recognize)
     scan: Scan = field(default_factory=Scan)
     http: Http = field(default_factory=Http)
@@ -244,6 +253,8 @@ RULES: dict[str, Rule] = {
     "engine.dt_min_frames": _between(0, 63, "frames"),
     "engine.dt_max_frames": _between(1, 63, "frames"),
     "engine.df_max_bins": _between(1, 127, "bins"),
+    "index.resident_view": _one_of("auto", "always", "never"),
+    "index.view_bytes": _between(0, 1 << 50, "bytes"),
     "recognize.max_query_s": _between(1, 3600, "seconds"),
     "recognize.false_positive_rate": _between(0, 1),
     "recognize.min_coverage": _between(0, 1),

@@ -59,13 +59,15 @@ class Portions:
 class UpkeepReport:
     """What upkeep has done, and how the view is at its end.
 
-    state : "ready"; "stopped", by the caller; "too_large", for the limit of bytes.
+    state : "ready"; "stopped", by the caller; "too_large", for the limit of bytes: the store answers.
+    is_new : whether the view answers now and did not before, or the other way about.
     n_written : segments written into files.
     refused : folders that could not be used, each with the reason; what they held was read from the store again.
     n_segments, n_bytes : of the view; 0 where the store answers.
     """
 
     state: str
+    is_new: bool
     n_written: int
     refused: tuple[str, ...]
     n_segments: int
@@ -108,6 +110,7 @@ class Upkeep:
         with self._running:
             self._should_stop = should_stop
             self._n_written, self._refused = 0, []
+            had_view = self._index.view() is not None
             try:
                 state = self._do_all()
             except _StoppedError:
@@ -116,8 +119,14 @@ class Upkeep:
                 reason = f"the resident view in {self._folder.path} cannot be written: {error.strerror}"
                 kind = IndexFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else IndexUnavailable
                 raise kind(reason=reason) from error
-            view = self._index.view() or View()
-            return UpkeepReport(state, self._n_written, tuple(self._refused), len(view.parts), view.n_bytes)
+            view = self._index.view()
+            is_new = had_view != (view is not None)
+            shown = view or View()
+            return UpkeepReport(state, is_new, self._n_written, tuple(self._refused), len(shown.parts), shown.n_bytes)
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, in any thread and for every change of the index, when there may be something to do."""
+        self._index.watch(tell)
 
     def _do_all(self) -> str:
         if self._is_too_large():

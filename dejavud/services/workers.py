@@ -98,6 +98,13 @@ class Workers(Protocol):
         """
         ...
 
+    async def background(self, function: Callable[..., T], *args: object) -> T:
+        """Run long work that nobody waits for in a thread, beside all else; one such runs at a time.
+
+        What can take long has to be told by the caller when it is to end: cancellation waits for it.
+        """
+        ...
+
     def status(self) -> WorkersStatus:
         """Return how busy the workers are."""
         ...
@@ -124,6 +131,7 @@ class ProcessWorkers:
         self._db_read = trio.CapacityLimiter(max(4, n_processes))
         self._db_write = trio.CapacityLimiter(1)
         self._files = trio.CapacityLimiter(4)
+        self._background = trio.CapacityLimiter(1)
 
     async def process(
         self, function: Callable[..., T], *args: object, what: str, kind: Kind = "query", timeout_s: float | None = None
@@ -192,6 +200,10 @@ class ProcessWorkers:
         """See `Workers.thread`."""
         self._refuse_when_full(self._files, f"{self._max_waiting} files waiting to be read")
         return await trio.to_thread.run_sync(function, *args, limiter=self._files, abandon_on_cancel=abandon)
+
+    async def background(self, function: Callable[..., T], *args: object) -> T:
+        """See `Workers.background`."""
+        return await trio.to_thread.run_sync(function, *args, limiter=self._background)
 
     def status(self) -> WorkersStatus:
         """See `Workers.status`."""
@@ -335,6 +347,11 @@ class InlineWorkers:
 
     async def thread(self, function: Callable[..., T], *args: object, abandon: bool = False) -> T:  # noqa: ARG002
         """See `Workers.thread`."""
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    async def background(self, function: Callable[..., T], *args: object) -> T:
+        """See `Workers.background`."""
         await trio.lowlevel.checkpoint()
         return function(*args)
 
