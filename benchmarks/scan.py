@@ -34,7 +34,7 @@ from dejavud.matching.matcher import Matcher, MatchRules
 from dejavud.matching.tracker import Tracker, TrackerRules
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.jobs import keep_freed_memory
-from dejavud.services.scan_jobs import PART_FRAMES
+from dejavud.services.scan_jobs import MAX_PART_FRAMES
 from dejavud.values import NewTrack
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def measure(show: Path, known: Sequence[str], folder: Path) -> dict[str, float]:
         constellations = ConstellationCache(index)
         constellations.read(range(1, len(known) + 1))
         matcher = Matcher(PARAMS, MatchRules(max_matches=4, enough_s=2.0, n_refined=6))
-        tracker, extractor = Tracker(PARAMS, TrackerRules(), matcher.match), StreamExtractor(PARAMS, PART_FRAMES)
+        tracker, extractor = Tracker(PARAMS, TrackerRules(), matcher.match), StreamExtractor(PARAMS, MAX_PART_FRAMES)
         n_frames = index.statistics().duration_s * PARAMS.frames_per_s
         with _timed(times, "decode"), open_audio(show, name=show.name, rate_hz=PARAMS.rate_hz) as reader:
             blocks = list(reader)

@@ -15,7 +15,7 @@ def check_url(url: str) -> None:
         parts = urlsplit(url)
         host = parts.hostname
     except ValueError as error:  # a bracket without its other half
-        raise UnsupportedUrl(url=url[:200], reason=f"this is not an address ({error})") from None
+        raise UnsupportedUrl(url=url_without_password(url)[:200], reason=f"this is not an address ({error})") from None
     if parts.scheme not in SCHEMES:
         reason = f"addresses begin with {' or '.join(f'{scheme}://' for scheme in SCHEMES)}"
         raise UnsupportedUrl(url=url_without_password(url)[:200], reason=reason)

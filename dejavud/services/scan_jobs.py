@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
     Parts = Generator["Opened | StreamPart | Ended"]
 
-PART_FRAMES = 4096
-"""About two minutes: a look-up costs some ten milliseconds however little is asked."""
+MIN_PART_FRAMES, MAX_PART_FRAMES = 160, 4096
+"""Up to two minutes: a look-up costs some ten milliseconds however little is asked."""
+HITS_A_FRAME = 60e-6
+"""Meetings that a frame of music has for each posting of the index."""
+MAX_PART_HITS = 1 << 22
+"""So many fit into 50 MB, and stay far below where an index begins to leave out what is asked too often."""
 LIVE_PART_FRAMES = 256
 """About eight seconds, the length in which a spectrogram is made."""
 
@@ -41,23 +45,34 @@ class Ended:
     n_damaged_packets: int
 
 
-def scan_file(path: Path, name: str, params: Params, limit_s: float | None) -> Parts:
-    """Yield what the file at `path` is to be looked up by, in parts; raises `UnreadableFile` and `UnsupportedAudio`."""
+def part_frames(n_postings: int) -> int:
+    """Return how long the parts are best that an index of so many postings is asked with."""
+    return round(max(MIN_PART_FRAMES, min(MAX_PART_FRAMES, MAX_PART_HITS / (HITS_A_FRAME * max(1, n_postings)))))
+
+
+def scan_file(path: Path, name: str, params: Params, limit_s: float | None, n_frames: int) -> Parts:
+    """Yield what the file at `path` is to be looked up by, in parts of `n_frames`; raises `UnreadableFile` and `UnsupportedAudio`."""
     from dejavud.audio.decode import open_audio  # noqa: PLC0415 - see the module's first words
 
-    return _scan(open_audio(path, name=name, rate_hz=params.rate_hz, limit_s=limit_s), params, limit_s, is_remote=False)
+    opened = open_audio(path, name=name, rate_hz=params.rate_hz, limit_s=limit_s)
+    return _scan(opened, params, limit_s, n_frames, is_remote=False)
 
 
-def scan_url(url: str, name: str, params: Params, limit_s: float | None) -> Parts:
+def scan_url(url: str, name: str, params: Params, limit_s: float | None, n_frames: int) -> Parts:
     """Yield what comes from `url`, as `scan_file`, for as long as it comes; raises `UnreachableUrl` and `UnsupportedAudio`."""
     from dejavud.audio.decode import open_remote_audio  # noqa: PLC0415 - see the module's first words
 
     opened = open_remote_audio(url, name=name, rate_hz=params.rate_hz, limit_s=limit_s)
-    return _scan(opened, params, limit_s, is_remote=True)
+    return _scan(opened, params, limit_s, n_frames, is_remote=True)
 
 
 def _scan(
-    opened: AbstractContextManager[AudioReader], params: Params, limit_s: float | None, *, is_remote: bool
+    opened: AbstractContextManager[AudioReader],
+    params: Params,
+    limit_s: float | None,
+    n_frames: int,
+    *,
+    is_remote: bool,
 ) -> Parts:
     from dejavud.fingerprint.streaming import StreamExtractor  # noqa: PLC0415 - see the module's first words
 
@@ -65,7 +80,7 @@ def _scan(
         total_s = reader.info.duration_s
         yield Opened(None if total_s is None else min(total_s, limit_s or math.inf))
         is_live = is_remote and total_s is None
-        extractor = StreamExtractor(params, LIVE_PART_FRAMES if is_live else PART_FRAMES, is_live=is_live)
+        extractor = StreamExtractor(params, min(n_frames, LIVE_PART_FRAMES) if is_live else n_frames, is_live=is_live)
         for block in reader:
             yield from extractor.feed(block)
         yield from extractor.finish()

@@ -77,7 +77,7 @@ class Scanner:
 
     async def _scan(
         self,
-        job: Callable[[str, Params, float | None], scan_jobs.Parts],
+        job: Callable[[str, Params, float | None, int], scan_jobs.Parts],
         name: str,
         progress: Progress,
         limit_s: float | None,
@@ -90,7 +90,8 @@ class Scanner:
             raise InvalidRequest(reason=reason)
         run = _Run(params, Tracker(params, self._settings.rules, self._match), progress)
         ended = scan_jobs.Ended(0.0, 0)
-        async with self._workers.stream(job, name, params, limit_s, what=name) as items:
+        n_frames = scan_jobs.part_frames((await self._workers.read(self._index.statistics)).n_postings)
+        async with self._workers.stream(job, name, params, limit_s, n_frames, what=name) as items:
             async for item in items:
                 if isinstance(item, scan_jobs.Opened):
                     run.total_s = item.total_s

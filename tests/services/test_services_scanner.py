@@ -18,6 +18,7 @@ from dejavud.matching.matcher import Matcher, MatchRules
 from dejavud.matching.tracker import TrackerRules
 from dejavud.services import jobs
 from dejavud.services.commands import no_progress
+from dejavud.services.scan_jobs import part_frames
 from dejavud.services.scanner import Scanner, ScannerSettings
 from dejavud.services.timeline import timeline_view
 from dejavud.services.workers import InlineWorkers, open_workers
@@ -251,6 +252,15 @@ async def test_a_track_that_is_removed_meanwhile_is_left_out(index: MemoryIndex,
 
     timeline = await scanner(Vanishing()).scan_file(show, "show", no_progress)
     assert [play.track.title for play in timeline.plays] == ["piece 2"]
+
+
+def test_a_large_library_is_asked_with_shorter_parts() -> None:
+    """Parts are as long as is worth it where the library is small, and short enough to bound what it answers where it is large."""
+    lengths = [part_frames(n_postings) for n_postings in (0, 10**6, 10**7, 10**8, 10**9, 10**10)]
+    assert lengths[:3] == [4096] * 3
+    assert lengths == sorted(lengths, reverse=True)
+    assert 160 * 2 < part_frames(10**8) < 1000
+    assert lengths[-1] == 160
 
 
 async def test_it_runs_beside_the_daemon(index: MemoryIndex, show: Path) -> None:

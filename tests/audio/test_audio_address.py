@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from dejavud.audio.address import check_url, url_without_password
+from dejavud.errors import UnsupportedUrl
+
+
+@pytest.mark.parametrize(
+    "url", ["http://radio.example/live", "https://radio.example:8443/a%20b.mp3?x=1", "HTTP://me:pw@[::1]:80/"]
+)
+def test_http_addresses_may_be_fetched(url: str) -> None:
+    """Both schemes in any case, with a port, a query, a user, a host of either family."""
+    check_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "radio.example/live",
+        "file:///etc/passwd",
+        "ftp://host/a.mp3",
+        "rtsp://host/a",
+        "concat:http://a|http://b",
+        "http:a.mp3",
+        "http:///a.mp3",
+        "http://",
+        "http://[::1/a",
+        "http://ho st/a",
+        "http://host/a\nb",
+        "http://host/\x00",
+    ],
+)
+def test_everything_else_is_refused(url: str) -> None:
+    """Other schemes, addresses without a host, and what is no address."""
+    with pytest.raises(UnsupportedUrl):
+        check_url(url)
+
+
+def test_a_refused_address_shows_no_password() -> None:
+    """Nor does it show without end."""
+    with pytest.raises(UnsupportedUrl) as caught:
+        check_url("ftp://me:secret@host/" + 1000 * "a")
+    assert "secret" not in caught.value.message
+    assert len(caught.value.message) < 400
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:pw@host/a@b", "http://host/a@b"),
+        ("http://host:80/a", "http://host:80/a"),
+        ("http://me:p@ss@host", "http://host"),
+        ("no address", "no address"),
+    ],
+)
+def test_addresses_are_shown_without_their_passwords(url: str, shown: str) -> None:
+    """What stands before the last @ of the authority is left out, and nothing else."""
+    assert url_without_password(url) == shown
