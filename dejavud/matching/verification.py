@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dejavud.matching.logarithms import log_sum_exp
+from dejavud.matching.voting import shared_out
 from dejavud.values import N_QUARTERS
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ class Verifier:
             np.full(np.count_nonzero(known), -np.inf),
         )
         halves = -np.arange(0, self.n_shifts, 2) / self.n_shifts
-        placed = self._best(placed, constellations, halves)[:n_refined]
+        placed = self._best(placed, constellations, halves)
+        placed = placed[shared_out(placed.track_ids, n_refined)]
         around = np.arange(-2 * self.n_shifts + 1, self.n_shifts + 1) / self.n_shifts
         if len(scales) > 1:
             coarser = self._best(placed, constellations, around, SCALE_STEPS)

@@ -16,6 +16,10 @@ DELTA_BITS, SCALE_BITS = 24, 8
 _DELTA_ZERO = 1 << (DELTA_BITS - 1)
 
 
+TRACKS_AT_LEAST = 4
+"""So many tracks share the candidates, where so many have hits: one that repeats itself shall not crowd out another that sounds under it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """Alignments worth a closer look, most votes first.
@@ -39,7 +43,8 @@ def vote(hits: Hits, n_candidates: int) -> Candidates:
     """Return the `n_candidates` (track, scale, delta) triples that the most hits agree on; fewer when there are fewer.
 
     A true alignment lies between two frames as often as not, so its votes fall on neighbouring deltas: each triple counts its
-    neighbours' votes too, and one that is not the greater of two neighbours is still a candidate of its own.
+    neighbours' votes too, and one that is not the greater of two neighbours is still a candidate of its own.  No track takes more than its
+    share of the places while others wait (`shared_out`).
     """
     scales, frames = split_offsets(hits.query_offsets)
     deltas = hits.track_offsets.astype(np.int64) - frames + _DELTA_ZERO
@@ -49,9 +54,23 @@ def vote(hits: Hits, n_candidates: int) -> Candidates:
     adjacent = np.flatnonzero(np.diff(keys) == 1)
     votes[adjacent] += counts[adjacent + 1]
     votes[adjacent + 1] += counts[adjacent]
-    best = np.arange(len(keys))
-    if len(keys) > n_candidates:
-        best = np.argpartition(-votes, n_candidates - 1)[:n_candidates]
+    best, n_looked_at = np.arange(len(keys)), n_candidates * TRACKS_AT_LEAST
+    if len(keys) > n_looked_at:
+        best = np.argpartition(-votes, n_looked_at - 1)[:n_looked_at]
     best = best[np.lexsort((keys[best], -votes[best]))]
+    best = best[shared_out(keys[best] >> (DELTA_BITS + SCALE_BITS), n_candidates)]
     owners, deltas = keys[best] >> DELTA_BITS, (keys[best] & ((1 << DELTA_BITS) - 1)) - _DELTA_ZERO
     return Candidates(owners >> SCALE_BITS, owners & ((1 << SCALE_BITS) - 1), deltas, votes[best])
+
+
+def shared_out(owners: Array, n_places: int) -> Array:
+    """Return int [n], ascending: which of the first come get one of `n_places`, no owner more than its share while others wait.
+
+    owners : int [n], in the order in which they come.
+    """
+    order = np.argsort(owners, kind="stable")
+    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
+    turn = np.empty(len(owners), np.int64)
+    turn[order] = np.arange(len(owners)) - np.repeat(starts, np.diff(np.append(starts, len(owners))))
+    waits = turn >= max(1, n_places // TRACKS_AT_LEAST)
+    return np.sort(np.argsort(waits, kind="stable")[:n_places])

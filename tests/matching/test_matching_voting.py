@@ -31,10 +31,22 @@ def test_votes_are_those_of_the_plain_histogram(rows: list[tuple[int, int, int]]
 
 @given(ROWS, st.integers(1, 5))
 def test_the_best_come_first_and_no_more_than_asked_for(rows: list[tuple[int, int, int]], n: int) -> None:
-    """Cutting the list never drops one with more votes than one that is kept."""
+    """Cutting the list never drops one of a track with more votes than another of it that is kept."""
     everything, best = vote(hits_of(rows), 1000), vote(hits_of(rows), n)
     assert len(best) == min(n, len(everything))
-    assert best.votes.tolist() == everything.votes[:n].tolist()
+    assert best.votes[:1].tolist() == everything.votes[:1].tolist()
+    assert best.votes.tolist() == sorted(best.votes, reverse=True)
+    for track in set(best.track_ids.tolist()):
+        kept = best.votes[best.track_ids == track].tolist()
+        assert kept == everything.votes[everything.track_ids == track][: len(kept)].tolist()
+
+
+def test_a_track_that_repeats_itself_leaves_room_for_others() -> None:
+    """Each of four tracks is sure of a quarter of the places; what nobody takes goes by votes again."""
+    loud = [(0, 1, 10 * k) for k in range(20) for _ in range(3)]
+    soft = [(0, 2, 10 * k) for k in range(20)]
+    assert vote(hits_of(loud + soft), 8).track_ids.tolist() == [1] * 6 + [2] * 2
+    assert vote(hits_of(loud), 8).track_ids.tolist() == [1] * 8
 
 
 def test_a_delta_before_the_track_begins_is_a_delta() -> None:
