@@ -101,7 +101,9 @@ async def test_leaving_the_block_kills_the_worker(processes: ProcessWorkers) -> 
         pid = await anext(items)
         assert is_running(pid)
     await until_gone(pid)
-    assert processes.status().n_busy == 0
+    assert processes.status().n_died == 0  # it was not its own doing
+    while processes.status().n_busy:  # noqa: ASYNC110 - a worker may still be warming up
+        await trio.sleep(0.01)
 
 
 async def test_cancellation_kills_the_worker(processes: ProcessWorkers, tmp_path: Path) -> None:
