@@ -158,7 +158,9 @@ def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime
         profile.params,
         constellations=constellations,
         match=profile.matching(_scan_rules(config)),
-        settings=ScannerSettings(TrackerRules(config.scan.max_gap_s, config.scan.min_play_s), config.limits.query_s),
+        settings=ScannerSettings(
+            TrackerRules(config.scan.max_gap_s, config.scan.min_play_s), config.limits.query_s, _n_processes(config)
+        ),
     )
     return Services(
         library=Library(index, workers, hub),

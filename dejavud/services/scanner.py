@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import trio
+
 from dejavud.audio.address import check_url, url_without_password
 from dejavud.errors import InvalidRequest
 from dejavud.fingerprint.params import Params
@@ -34,10 +36,12 @@ class ScannerSettings:
 
     rules : what counts as one play.
     lookup_s : for one look-up in the index.
+    max_files : scanned at a time; more wait for their turn.  What an address sends does not wait: it may never end.
     """
 
     rules: TrackerRules
     lookup_s: float = 60.0
+    max_files: int = 2
 
 
 class Scanner:
@@ -59,6 +63,7 @@ class Scanner:
         self._match = match
         self._settings = settings
         self._constellations = constellations or ConstellationCache(index)
+        self._turns = trio.CapacityLimiter(settings.max_files)
 
     async def scan_file(self, path: Path, name: str, progress: Progress, *, limit_s: float | None = None) -> Timeline:
         """Return what is played in the first `limit_s` of the file at `path` (in all of it, where None).
@@ -66,7 +71,8 @@ class Scanner:
         Each play is told to `progress` as soon as it is final.  Raises `UnreadableFile`, `UnsupportedAudio`, `WorkerDied`, `Busy`,
         `InvalidRequest` where the library's profile knows no scan, and what the index raises.
         """
-        return await self._scan(partial(scan_jobs.scan_file, path), name, progress, limit_s)
+        async with self._turns:
+            return await self._scan(partial(scan_jobs.scan_file, path), name, progress, limit_s)
 
     async def scan_url(
         self, url: str, name: str | None, progress: Progress, *, limit_s: float | None = None

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import http.server
 import threading
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import trio
+import trio.testing
 from service_parts import PARAMS, RATE_HZ, music_file
 from synthetic import synthesize, write_wav
 
@@ -25,7 +27,7 @@ from dejavud.services.workers import InlineWorkers, open_workers
 from dejavud.values import NewTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from dejavud.index.base import Index
@@ -50,6 +52,26 @@ class Told:
     def titles(self) -> list[str]:
         """The titles of all plays that were told as final."""
         return [play["track"]["title"] for figures in self.figures for play in figures["plays"]]
+
+
+class Held(InlineWorkers):
+    """Workers whose streams yield nothing until they are released."""
+
+    def __init__(self) -> None:
+        self.working: list[str] = []
+        self.release = trio.Event()
+
+    @asynccontextmanager
+    async def stream(self, *_args: object, what: str) -> AsyncIterator[AsyncIterator[Any]]:
+        """Note who works."""
+
+        async def nothing() -> AsyncIterator[Any]:
+            await self.release.wait()
+            for item in ():
+                yield item
+
+        self.working.append(what)
+        yield nothing()
 
 
 @pytest.fixture
@@ -261,6 +283,21 @@ def test_a_large_library_is_asked_with_shorter_parts() -> None:
     assert lengths == sorted(lengths, reverse=True)
     assert 160 * 2 < part_frames(10**8) < 1000
     assert lengths[-1] == 160
+
+
+async def test_files_wait_for_their_turn_and_stations_do_not(index: MemoryIndex, show: Path) -> None:
+    """So many files are scanned at a time as the settings say; an address that may never end takes no turn from them."""
+    held = Held()
+    bounded = Scanner(index, held, PARAMS, match=lambda *_: (), settings=ScannerSettings(TrackerRules(), max_files=1))
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(bounded.scan_file, show, f"show {number}", no_progress)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(bounded.scan_url, "http://radio.example/live", "radio", no_progress)
+        await trio.testing.wait_all_tasks_blocked()
+        assert held.working == ["show 0", "radio"]
+        held.release.set()
+    assert held.working == ["show 0", "radio", "show 1", "show 2"]
 
 
 async def test_it_runs_beside_the_daemon(index: MemoryIndex, show: Path) -> None:
