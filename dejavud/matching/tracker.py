@@ -71,7 +71,7 @@ class Tracker:
         self._limits = Limits(
             max(1, round(rules.max_gap_s * steps_per_s)), max(1, round(rules.min_play_s * steps_per_s))
         )
-        self._recent = RecentEvidence(params.bin_min, params.bin_max - params.bin_min, BACKWARDS_HOPS)
+        self._recent = RecentEvidence(params.bin_min, params.bin_max - params.bin_min, BACKWARDS_HOPS + 1)
         self._hits = _no_hits()
         self._at = 0  # frames that have been worked through
         self._trails: list[Trail] = []
@@ -151,7 +151,7 @@ class Tracker:
         if not len(left):
             return left
         candidates = vote(left, N_VOTED)
-        pack = candidates.votes[min(PACK_PLACE, len(candidates) - 1)] if len(candidates) > PACK_PLACE else 0.0
+        pack = candidates.votes[PACK_PLACE] if len(candidates) > PACK_PLACE else 0.0
         own_votes = np.array([n_own.get(track_id, 0) for track_id in candidates.track_ids.tolist()])
         good = candidates.votes >= np.maximum(max(LEAST_VOTES, STANDS_OUT * pack), OWN_VOTES * own_votes)
         chosen = np.flatnonzero(good)[:N_VERIFIED]
@@ -166,7 +166,7 @@ class Tracker:
             if abs(trail.delta - delta) <= NEAR_FRAMES:
                 trail.confirm(answer.confidence, answer.twins)
                 return
-        since = self._played_until.get(answer.track_id, 0) * STEP_FRAMES
+        since = max(self._played_until.get(answer.track_id, 0) * STEP_FRAMES, self._at - BACKWARDS_HOPS * HOP_FRAMES)
         begun = Trail(answer.track_id, track, delta, self._recent, since=since, end=self._at)
         begun.confirm(answer.confidence, answer.twins)
         runs = heard_runs(begun.steps().log_ratios())
@@ -203,7 +203,7 @@ class Tracker:
         rivals = [*closing, *self._lost, *map(Heard, self._trails)]
         plays = [play for one in closing for play in plays_of(one, rivals, self._limits)]
         self._played_until |= {play.track_id: play.end_frame // STEP_FRAMES for play in plays}
-        oldest = self._recent.first_frame // STEP_FRAMES
+        oldest = (self._at - BACKWARDS_HOPS * HOP_FRAMES) // STEP_FRAMES
         self._played_until = {track_id: step for track_id, step in self._played_until.items() if step > oldest}
         since = min((trail.first_step for trail in self._trails), default=self._at // STEP_FRAMES)
         self._lost = [one for one in (*self._lost, *closing) if one.end_step > since]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WITHIN_S = 1.0
+PIECE = synthesize(61, 100.0, PARAMS.rate_hz)
 
 
 def library_of(*audio: NDArray[Any]) -> Library:
@@ -70,6 +71,20 @@ def test_the_timeline_does_not_depend_on_the_parts(part_frames: int) -> None:
     whole = scan(known, recording)
     assert [one.track_id for one in whole] == [1, 2, 1]
     assert scan(known, recording, part_frames=part_frames) == whole
+
+
+@pytest.mark.parametrize("part_frames", [160, 4096])
+def test_a_track_is_traced_back_for_a_minute(part_frames: int) -> None:
+    """Recognized late, from under noise, a play begins a minute before that at the earliest, however long the parts are."""
+    loud = noise_at(PIECE, -16.0)
+    known = library_of(PIECE)
+    clear = PARAMS.seconds_to_samples(80)
+    recording = np.concatenate([loud[:clear], PIECE[clear:]])
+    whole, heard = scan(known, recording), scan(known, recording, part_frames=part_frames)
+    assert heard == whole
+    [one] = heard
+    assert 15 < one.start_s <= 81
+    assert one.end_s == pytest.approx(100, abs=WITHIN_S)
 
 
 @pytest.mark.parametrize("recording", [unknown(90), silence(40), noise_at(silence(40) + 1e-3, 0.0)])
