@@ -10,7 +10,7 @@ from dejavud.index.postings import first_of_runs, in_order
 from dejavud.index.segment import BLOCK_BITS, MAX_BLOCKS, MAX_POSTINGS, PEAK_DTYPES, segment_of_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -114,6 +114,18 @@ def fits(segments: Sequence[Segment]) -> bool:
     """Tell whether what is left of `segments` can be one."""
     n_blocks = sum(int(segment.tracks["n_blocks"][segment.is_kept].sum(dtype=np.int64)) for segment in segments)
     return n_blocks <= MAX_BLOCKS and sum(len(segment) - segment.n_gone for segment in segments) <= MAX_POSTINGS
+
+
+def fitting(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Give `segments` in as few groups as can be merged; as a rule it is one."""
+    group: list[Segment] = []
+    for segment in segments:
+        if group and not fits([*group, segment]):
+            yield group
+            group = []
+        group.append(segment)
+    if group:
+        yield group
 
 
 def _merge_postings(segments: Sequence[Segment], moves: Sequence[Array], sink: Sink) -> None:

@@ -14,7 +14,7 @@ from dejavud.errors import IndexUnavailable
 from dejavud.index.catalogue import Catalogue
 from dejavud.index.entries import possible_ids
 from dejavud.index.meetings import MAX_HITS
-from dejavud.index.merging import fits, merged_in_memory
+from dejavud.index.merging import fitting, merged_in_memory
 from dejavud.index.postings import postings_of, segments_of
 from dejavud.index.view import Part, View
 
@@ -169,7 +169,7 @@ class ResidentIndex:
                 first -= 1
                 n_after += len(loose[first].segment)
             together = [*(part.segment for part in loose[first:]), segment]
-            loose[first:] = [Part(merged_in_memory(together))] if fits(together) else [*loose[first:], Part(segment)]
+            loose[first:] = [Part(merged_in_memory(group)) for group in fitting(together)]
         self._view = View((*settled, *loose))
 
     @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dejavud.errors import IndexFull, IndexUnavailable
-from dejavud.index.merging import fits, merge, merged_in_memory
+from dejavud.index.merging import fits, fitting, merge, merged_in_memory
 from dejavud.index.postings import segments_of, sha1_start
 from dejavud.index.resident import GROWTH
 from dejavud.index.segment import TRACK_DTYPE
@@ -160,18 +160,18 @@ class Upkeep:
                 self._go_on()
                 loose += self._read(group)
                 if sum(map(len, loose)) >= self._portions.run:
-                    mapped.append(self._written(loose))
+                    mapped += map(self._written, fitting(loose))
                     loose = []
             missing = self._listed(tracks[-1].id if tracks else 0)
             if sum(track.n_hashes for track in missing) <= self._portions.late:
                 break
             tracks += missing
         if sum(map(len, loose)) >= self._portions.loose:
-            mapped.append(self._written(loose))
+            mapped += map(self._written, fitting(loose))
             loose = []
         with self._index.writes_held():
             late = self._listed(tracks[-1].id if tracks else 0)
-            loose = [merged_in_memory(loose)] if loose and fits(loose) else loose
+            loose = [merged_in_memory(group) for group in fitting(loose)]
             loose += self._read(late) if late else []
             self._index.show(View((*mapped, *map(Part, loose))), [*tracks, *late])
 

@@ -11,10 +11,11 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from index_entries import new_track, open_kind, rows_of, sha1_of
+from index_entries import never, new_track, open_kind, open_view, rows_of, sha1_of
 
 from dejavud.fingerprint.params import Params
 from dejavud.index.memory import MemoryIndex
+from dejavud.index.upkeep import Portions
 from dejavud.values import Hashes
 
 if TYPE_CHECKING:
@@ -119,7 +120,46 @@ class IndexMachine(RuleBasedStateMachine):
         self.stack.close()
 
 
-IndexMachine.TestCase.settings = settings(
+class ViewMachine(IndexMachine):
+    """Has a view whose upkeep runs at any time, and whose files are damaged while it is closed."""
+
+    PORTIONS = Portions(loose=40, run=60, read=30, late=10)
+
+    @initialize()
+    def open(self) -> None:
+        """Open the file; its view is there after the next upkeep."""
+        store = self.opened.enter_context(open_kind("duckdb-file", self.folder, Params(), max_hits=MAX_HITS))
+        view = open_view(store, self.folder / "view", Params(), max_hits=MAX_HITS, portions=self.PORTIONS)
+        self.index, self.upkeep = self.opened.enter_context(view)
+
+    @precondition(lambda self: hasattr(self, "upkeep"))
+    @rule()
+    def keep_up(self) -> None:
+        """Build, write and merge."""
+        assert self.upkeep.run(never).state == "ready"
+
+    @precondition(lambda self: hasattr(self, "upkeep"))
+    @rule(n_steps=st.integers(0, 20))
+    def keep_up_a_little(self, n_steps: int) -> None:
+        """Be stopped somewhere in the middle."""
+        left = iter(range(n_steps))
+        self.upkeep.run(lambda: next(left, None) is None)
+
+    @rule(which=st.integers(0, 1000), where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut=st.booleans())
+    def reopen_damaged(self, which: int, where: float, bit: int, *, cut: bool) -> None:
+        """Close it, change one bit of one file of the view or cut it there, and open it again."""
+        self.opened.close()
+        files = sorted(path for path in self.folder.glob("view/*/*") if path.stat().st_size)
+        if files:
+            path = files[which % len(files)]
+            contents = bytearray(path.read_bytes())
+            place = int(where * len(contents))
+            contents[place] ^= 1 << bit
+            path.write_bytes(contents[:place] if cut else contents)
+        self.open()
+
+
+IndexMachine.TestCase.settings = ViewMachine.TestCase.settings = settings(
     max_examples=12,
     stateful_step_count=25,
     deadline=None,
@@ -127,3 +167,4 @@ IndexMachine.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 test_every_index_does_what_the_one_in_memory_does = IndexMachine.TestCase
+test_so_does_one_with_a_view = ViewMachine.TestCase
