@@ -121,6 +121,17 @@ def test_a_steady_tone_is_bounded_by_leaving_out_the_commonest_hashes(
         assert rows_of(index.lookup(hashes)) == meetings_of(rare, {added.id: rare})
 
 
+def test_what_is_asked_often_counts_as_often_for_the_bound(kind: str, tmp_path: Path, params: Params) -> None:
+    """A value with few postings goes where the query repeats it so much that its meetings are too many; a removed track's do not count."""
+    with open_kind(kind, tmp_path, params, max_hits=10) as index:
+        gone, added = index.add(
+            [new_track(0, hashes=Hashes([8] * 50, range(50))), new_track(1, hashes=Hashes([7] + [8] * 5, range(6)))]
+        )
+        index.remove([gone.id])
+        often = Hashes([7] * 20 + [8], range(21))
+        assert rows_of(index.lookup(often)) == [(20, added.id, frame) for frame in range(1, 6)]
+
+
 def test_a_lookup_that_takes_too_long_is_stopped(index: Index) -> None:
     """The deadline of a look-up holds, and the index answers the next one."""
     n_hashes = 2_000_000

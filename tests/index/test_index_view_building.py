@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -36,47 +37,50 @@ def expected(seeds: dict[int, int]) -> list[tuple[int, int, int]]:
     return meetings_of(QUERY, {track_id: new_track(seed).hashes for track_id, seed in seeds.items()})
 
 
-def interrupted_at(step: int, change: Callable[[ResidentIndex], None], folder: Path) -> bool:
+def interrupted_at(step: int, change: Callable[[ResidentIndex], None], folder: Path, portions: Portions) -> bool:
     """Build and merge a view, make a `change` at the moment number `step` of that, and check all answers; False where there is no such moment."""
     seeds = {track_id: track_id - 1 for track_id in range(1, N_TRACKS + 1)} | {N_TRACKS + 1: 50}
     del seeds[2]
+    meetings = expected(seeds)
     moments = iter(range(10_000))
     changing: list[Future[None]] = []
 
     def at_each_moment() -> bool:
         if next(moments) == step:
             changing.append(pool.submit(change, index))
-            if not wait(changing, BLOCKED_S).not_done:
-                assert rows_of(index.lookup(QUERY)) == expected(seeds)
+        if changing and not wait(changing, BLOCKED_S).not_done:
+            assert rows_of(index.lookup(QUERY)) == meetings
         return False
 
     with closing(MemoryIndex()) as store, ThreadPoolExecutor(1) as pool:
         store.add([new_track(seed) for seed in range(N_TRACKS)])
-        with open_view(store, folder, Params(), portions=TINY) as (index, upkeep):
+        with open_view(store, folder, Params(), portions=portions) as (index, upkeep):
             upkeep.run(at_each_moment)
             if not changing:
                 return False
             changing[0].result(30)
-            assert rows_of(index.lookup(QUERY)) == expected(seeds)
+            assert rows_of(index.lookup(QUERY)) == meetings
             assert set(index.constellations(range(20))) == {track.id for track in index.tracks()} == set(seeds)
             upkeep.run(never)
             assert index.view() is not None
-            assert rows_of(index.lookup(QUERY)) == expected(seeds)
-        with open_view(store, folder, Params(), portions=TINY) as (index, upkeep):
+            assert rows_of(index.lookup(QUERY)) == meetings
+        with open_view(store, folder, Params(), portions=portions) as (index, upkeep):
             assert upkeep.run(never).refused == ()
-            assert rows_of(index.lookup(QUERY)) == expected(seeds)
+            assert rows_of(index.lookup(QUERY)) == meetings
     return True
 
 
-def test_a_change_at_any_moment_of_building_and_merging_is_seen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [0, 1000], ids=["read beside writes", "read while writes wait"])
+def test_a_change_at_any_moment_of_building_and_merging_is_seen(tmp_path: Path, late: int) -> None:
     """A track added and one removed, at every single step of upkeep in turn: at once, at its end, and at the next start."""
+    portions = replace(TINY, late=late)
 
     def change(index: ResidentIndex) -> None:
         index.add([new_track(50)])
         index.remove([2])
 
     n_moments = 0
-    while interrupted_at(n_moments, change, tmp_path / f"view{n_moments}"):
+    while interrupted_at(n_moments, change, tmp_path / f"view{n_moments}", portions):
         n_moments += 1
     assert n_moments > 30
 
