@@ -24,13 +24,14 @@ from dejavud.config import parse_address
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
 from dejavud.fingerprint.profiles import params_of
 from dejavud.index.open import ViewSettings, open_kept_index, without_password
+from dejavud.index.resident import ResidentIndex
 from dejavud.interfaces.control import ControlSettings, serve_control
 from dejavud.interfaces.http import HttpSettings, serve_http
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
 from dejavud.matching.matcher import MatchRules
 from dejavud.matching.tracker import TrackerRules
-from dejavud.services.constellations import ConstellationCache
+from dejavud.services.constellations import MAX_PEAKS, ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.ingest import Ingest, IngestSettings
@@ -138,7 +139,7 @@ def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime
     microphones = Microphones(
         workers, profile.microphone_hz, open_microphone=open_microphone, list_devices=list_devices
     )
-    constellations = ConstellationCache(index)
+    constellations = ConstellationCache(index, 0 if isinstance(index, ResidentIndex) else MAX_PEAKS)
     recognizer = Recognizer(
         index,
         workers,

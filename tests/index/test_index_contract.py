@@ -214,6 +214,7 @@ def test_a_closed_index_says_so(kind: str, tmp_path: Path, params: Params) -> No
         lambda: index.remove([1]),
         index.tracks,
         lambda: index.lookup(new_track(1).hashes),
+        lambda: index.lookup(NO_HASHES),
         lambda: index.constellations([1]),
         index.statistics,
     ):

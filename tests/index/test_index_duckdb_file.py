@@ -17,6 +17,8 @@ from index_entries import new_track
 
 from dejavud.errors import IndexDamaged, IndexLocked, IndexUnavailable, ParamsMismatch, SchemaTooNew
 from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb_connection import SharedConnection
+from dejavud.values import Hashes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,6 +170,59 @@ def test_a_log_without_its_file_is_not_thrown_away(path: Path, params: Params) -
     assert "index.duckdb.wal" in error.message
     assert log.read_bytes() == b"tracks"
     assert not path.exists()
+
+
+def test_new_files_have_small_blocks_and_old_ones_open_as_they_are(path: Path, params: Params) -> None:
+    """A block is 64 kB, so that a small library is a small file; the size is the file's own for good."""
+    make_index(path, params)
+    old = path.with_name("old.duckdb")
+    with duckdb.connect(old, config={"default_block_size": 1 << 18}) as connection:
+        (block_bytes,) = connection.execute("SELECT block_size FROM pragma_database_size()").fetchall()[0]
+        assert block_bytes == 1 << 18
+    make_index(old, params)
+    with duckdb.connect(path) as connection:
+        (block_bytes,) = connection.execute("SELECT block_size FROM pragma_database_size()").fetchall()[0]
+    assert block_bytes == 1 << 16
+    with open_duckdb(old, params) as index:
+        assert index.statistics().n_tracks == 2
+
+
+def test_what_is_known_is_not_asked_of_the_file(path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics of an index that nobody wrote to since, and a look-up of nothing, need no query; a write is counted at once."""
+    n_queries = 0
+    cursor = SharedConnection.cursor
+
+    def counted(connection: SharedConnection) -> object:
+        nonlocal n_queries
+        n_queries += 1
+        return cursor(connection)
+
+    with open_duckdb(path, params) as index:
+        index.add([new_track(1)])
+        before = index.statistics()
+        monkeypatch.setattr(SharedConnection, "cursor", counted)
+        assert index.statistics() == before
+        assert len(index.lookup(Hashes([], []))) == 0
+        assert n_queries == 0
+        index.add([new_track(2)])
+        assert index.statistics().n_tracks == 2
+        index.remove([1])
+        assert index.statistics().n_tracks == 1
+
+
+def test_postings_are_read_by_track(path: Path, params: Params) -> None:
+    """Those of a range of ids, both ends with it, and each track's in order of frame."""
+    with open_duckdb(path, params) as index:
+        index.add([new_track(seed) for seed in range(5)])
+        found = index.postings(2, 3)
+        assert sorted(set(found.track_ids.tolist())) == [2, 3]
+        for track_id in (2, 3):
+            own = found.track_ids == track_id
+            assert (found.frames[own][1:] >= found.frames[own][:-1]).all()
+            hashes = new_track(track_id - 1).hashes
+            assert sorted(zip(found.hashes[own].tolist(), found.frames[own].tolist(), strict=True)) == sorted(
+                zip(hashes.values.tolist(), hashes.offsets.tolist(), strict=True)
+            )
 
 
 def test_a_file_in_use_by_another_process_names_it(path: Path, params: Params) -> None:
