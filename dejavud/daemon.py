@@ -23,7 +23,7 @@ from dejavud.audio.microphone import list_devices, open_microphone
 from dejavud.config import parse_address
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
 from dejavud.fingerprint.profiles import params_of
-from dejavud.index.open import ViewSettings, open_kept_index, without_password
+from dejavud.index.open import IndexSettings, open_kept_index, without_password
 from dejavud.index.resident import ResidentIndex
 from dejavud.interfaces.control import ControlSettings, serve_control
 from dejavud.interfaces.http import HttpSettings, serve_http
@@ -229,8 +229,9 @@ async def _ended_with_block() -> AsyncIterator[trio.Nursery]:
 @asynccontextmanager
 async def _opened_index(workers: Workers, config: Config) -> AsyncIterator[KeptIndex]:
     """Give the index.  Opening may replay what a crash left behind and closing may write much: neither stalls the loop."""
-    view = ViewSettings(config.index.resident_view, config.index.view_bytes)
-    context = open_kept_index(config.data.url, params_of(config.engine), view)
+    asked = config.index
+    settings = IndexSettings(asked.resident_view, asked.view_bytes, asked.memory_bytes, asked.threads)
+    context = open_kept_index(config.data.url, params_of(config.engine), settings)
     kept = await workers.write(context.__enter__)
     try:
         yield kept

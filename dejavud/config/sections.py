@@ -31,10 +31,12 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The resident view: `dejavud.index.open.ViewSettings`."""
+    """The resident view and the embedded database: `dejavud.index.open.IndexSettings`."""
 
     resident_view: str = "auto"
     view_bytes: int = 8 << 30
+    memory_bytes: int = 512 << 20
+    threads: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,8 @@ RULES: dict[str, Rule] = {
     "engine.df_max_bins": _between(1, 127, "bins"),
     "index.resident_view": _one_of("auto", "always", "never"),
     "index.view_bytes": _between(0, 1 << 50, "bytes"),
+    "index.memory_bytes": _between(64 << 20, _MAX_BYTES, "bytes"),
+    "index.threads": _between(1, 256),
     "recognize.max_query_s": _between(1, 3600, "seconds"),
     "recognize.false_positive_rate": _between(0, 1),
     "recognize.min_coverage": _between(0, 1),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dejavud.errors import UnsupportedDatabase
-from dejavud.index.duckdb import DuckDBIndex, open_duckdb
+from dejavud.index.duckdb import DEFAULT_MEMORY_BYTES, DEFAULT_THREADS, DuckDBIndex, open_duckdb
 from dejavud.index.memory import MemoryIndex
 from dejavud.index.resident import ResidentIndex
 from dejavud.index.segment_files import SegmentFolder
@@ -29,14 +29,17 @@ _DUCKDB_FILE = "duckdb:///"
 
 
 @dataclass(frozen=True, slots=True)
-class ViewSettings:
-    """Whether a resident view is kept beside the index, and how large it may be.
+class IndexSettings:
+    """Whether a resident view is kept beside the index, and what the embedded database may take.
 
-    resident_view : "auto", where it takes at most `max_bytes`; "always"; "never".
+    resident_view : "auto", where it takes at most `view_bytes`; "always"; "never".
+    memory_bytes, threads : of DuckDB.
     """
 
     resident_view: str
-    max_bytes: int
+    view_bytes: int
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    threads: int = DEFAULT_THREADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +51,31 @@ class KeptIndex:
 
 
 @contextmanager
-def open_kept_index(url: str, params: HashParams, view: ViewSettings) -> Iterator[KeptIndex]:
+def open_kept_index(url: str, params: HashParams, settings: IndexSettings) -> Iterator[KeptIndex]:
     """Give the index at `url` as `open_index`, where it is a file with the resident view in the folder beside it, ``FILE.view``."""
-    with open_index(url, params) as index:
+    with open_index(url, params, memory_bytes=settings.memory_bytes, threads=settings.threads) as index:
         if not isinstance(index, DuckDBIndex) or index.path is None:
             yield KeptIndex(index, None)
             return
         folder = SegmentFolder(index.path.with_name(f"{index.path.name}.view"), params)
-        if view.resident_view == "never":
+        if settings.resident_view == "never":
             folder.delete()
             yield KeptIndex(index, None)
             return
         with closing(ResidentIndex(index)) as resident:
-            max_bytes = view.max_bytes if view.resident_view == "auto" else None
+            max_bytes = settings.view_bytes if settings.resident_view == "auto" else None
             yield KeptIndex(resident, Upkeep(resident, index, folder, max_bytes=max_bytes))
 
 
 @contextmanager
-def open_index(url: str, params: HashParams) -> Iterator[Index]:
+def open_index(
+    url: str, params: HashParams, *, memory_bytes: int = DEFAULT_MEMORY_BYTES, threads: int = DEFAULT_THREADS
+) -> Iterator[Index]:
     """Give the index at `url`, made if it is not there, until the block ends.
 
     url : in SQLAlchemy's form: ``duckdb:////absolute/path``, ``duckdb:///relative/path``, ``duckdb:///:memory:``,
     ``memory://``.
+    memory_bytes, threads : of DuckDB.
 
     Raises `UnsupportedDatabase` for any other URL, and what `open_duckdb` raises.
     """
@@ -77,10 +83,10 @@ def open_index(url: str, params: HashParams) -> Iterator[Index]:
         with closing(MemoryIndex()) as memory:
             yield memory
     elif url in {"duckdb://", "duckdb:///", "duckdb:///:memory:"}:  # SQLAlchemy's three spellings of no file
-        with open_duckdb(None, params) as index:
+        with open_duckdb(None, params, memory_bytes=memory_bytes, threads=threads) as index:
             yield index
     else:
-        with open_duckdb(_path_of(url), params) as index:
+        with open_duckdb(_path_of(url), params, memory_bytes=memory_bytes, threads=threads) as index:
             yield index
 
 

@@ -16,7 +16,7 @@ from index_entries import TINY, meetings_of, never, new_track, open_kind, open_v
 from dejavud.errors import IndexFull, IndexUnavailable
 from dejavud.fingerprint.params import Params
 from dejavud.index import segment_files
-from dejavud.index.open import ViewSettings, open_kept_index
+from dejavud.index.open import IndexSettings, open_kept_index
 from dejavud.index.upkeep import BYTES_A_POSTING, Portions
 
 if TYPE_CHECKING:
@@ -254,11 +254,11 @@ def test_a_view_that_would_be_too_large_is_not_kept(folder: Path) -> None:
 def test_conf_says_whether_there_is_a_view(tmp_path: Path, mode: str) -> None:
     """auto: within the limit; always: whatever the limit; never: not at all, and what is there is deleted."""
     url = f"duckdb:///{tmp_path}/index.duckdb"
-    with open_kept_index(url, Params(), ViewSettings("always", 0)) as opened:
+    with open_kept_index(url, Params(), IndexSettings("always", 0)) as opened:
         assert opened.upkeep is not None
         opened.index.add([new_track(seed, 4000) for seed in range(300)])
         assert opened.upkeep.run(never).n_written == 1
-    with open_kept_index(url, Params(), ViewSettings(mode, 1000)) as opened:
+    with open_kept_index(url, Params(), IndexSettings(mode, 1000)) as opened:
         states = [] if opened.upkeep is None else [opened.upkeep.run(never).state]
         assert states == {"auto": ["too_large"], "always": ["ready"], "never": []}[mode]
         assert len(opened.index.lookup(QUERY)) > 0
@@ -268,7 +268,7 @@ def test_conf_says_whether_there_is_a_view(tmp_path: Path, mode: str) -> None:
 @pytest.mark.parametrize("url", ["memory://", "duckdb:///:memory:"])
 def test_an_index_in_memory_has_no_view(url: str) -> None:
     """It would be the same a second time."""
-    with open_kept_index(url, Params(), ViewSettings("always", 0)) as opened:
+    with open_kept_index(url, Params(), IndexSettings("always", 0)) as opened:
         assert opened.upkeep is None
 
 
