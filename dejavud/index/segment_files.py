@@ -60,9 +60,8 @@ class SegmentFolder:
         return sorted(self.path.glob(f"{_NAME}*"), key=_number, reverse=True)
 
     def delete(self) -> None:
-        """Delete the folder with everything in it, where it is there."""
-        if self.path.exists():
-            shutil.rmtree(self.path)
+        """Delete the folder with everything in it, as far as that is allowed: what is left does no harm."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     @contextmanager
     def new(self, go_on: Callable[[], None]) -> Iterator[FileSink]:
