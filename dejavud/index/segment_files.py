@@ -56,12 +56,16 @@ class SegmentFolder:
     def folders(self) -> list[Path]:
         """Return the folders of segments, the latest first; deletes what was never finished."""
         for unfinished in self.path.glob(f"{_UNFINISHED}*"):
-            shutil.rmtree(unfinished)
+            self.discard(unfinished)
         return sorted(self.path.glob(f"{_NAME}*"), key=_number, reverse=True)
 
     def delete(self) -> None:
         """Delete the folder with everything in it, as far as that is allowed: what is left does no harm."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def discard(self, folder: Path) -> None:
+        """Delete a segment that is not needed any more; where that fails it does no harm, and is tried again at the next start."""
+        shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def new(self, go_on: Callable[[], None]) -> Iterator[FileSink]:
@@ -78,11 +82,11 @@ class SegmentFolder:
             (unfinished / _HEADER).write_bytes(f"{zlib.crc32(body):0{_CRC_DIGITS}x}\n".encode() + body)
             sink.folder = unfinished.rename(self.path / f"{_NAME}{number}")
         except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            self.discard(unfinished)
             raise
 
-    def open(self, folder: Path, go_on: Callable[[], None]) -> Segment:
-        """Return the segment in `folder`, mapped, every byte of it checked.
+    def open(self, folder: Path, go_on: Callable[[], None], *, is_new: bool = False) -> Segment:
+        """Return the segment in `folder`, mapped, and every byte of it checked unless this process wrote it just now (`is_new`).
 
         Raises `SegmentRefusedError` where it is damaged, or made by other parameters or another version.
         """
@@ -92,7 +96,10 @@ class SegmentFolder:
                 if header[key] != value:
                     msg = f"its {key} is {header[key]}, not {value}"
                     raise SegmentRefusedError(msg)
-            columns = {name: _mapped(folder / name, column, go_on) for name, column in header["columns"].items()}
+            columns = {name: _mapped(folder / name, described) for name, described in header["columns"].items()}
+            if not is_new:
+                for name, column in columns.items():
+                    _check(name, column, header["columns"][name]["crc32"], go_on)
             return segment_of_columns(columns)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SegmentRefusedError(str(error) or type(error).__name__) from error
@@ -126,10 +133,8 @@ class FileSink:
             self._files[column] = self._stack.enter_context((self.folder / column).open("xb"))
             self._columns[column] = {"dtype": _dtype_name(array.dtype), "n": 0, "crc32": 0}
         described = self._columns[column]
-        octets = memoryview(np.ascontiguousarray(array).view(np.uint8).data)
-        for first in range(0, len(octets), _STEP_BYTES):
+        for step in _steps(array):
             self._go_on()
-            step = octets[first : first + _STEP_BYTES]
             self._files[column].write(step)
             described["crc32"] = zlib.crc32(step, described["crc32"])
         described["n"] += len(array)
@@ -160,8 +165,8 @@ def _read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _mapped(path: Path, described: dict[str, Any], go_on: Callable[[], None]) -> Array:
-    """Return the column in the file at `path`, checked."""
+def _mapped(path: Path, described: dict[str, Any]) -> Array:
+    """Return the column in the file at `path`."""
     dtype = TRACK_DTYPE if described["dtype"] == _TRACK else np.dtype(described["dtype"])
     n_bytes = described["n"] * dtype.itemsize
     with path.open("rb") as file:
@@ -170,13 +175,22 @@ def _mapped(path: Path, described: dict[str, Any], go_on: Callable[[], None]) ->
             raise SegmentRefusedError(msg)
         if not n_bytes:
             return np.empty(0, dtype)
-        octets = mmap.mmap(file.fileno(), n_bytes, access=mmap.ACCESS_READ)
+        return np.frombuffer(mmap.mmap(file.fileno(), n_bytes, access=mmap.ACCESS_READ), dtype)
+
+
+def _check(name: str, column: Array, stated: int, go_on: Callable[[], None]) -> None:
+    """Raise `SegmentRefusedError` where a column is not what was written."""
     checksum = 0
-    whole = memoryview(octets)
-    for first in range(0, n_bytes, _STEP_BYTES):
+    for step in _steps(column):
         go_on()
-        checksum = zlib.crc32(whole[first : first + _STEP_BYTES], checksum)
-    if checksum != described["crc32"]:
-        msg = f"{path.name} is damaged: its checksum is wrong"
+        checksum = zlib.crc32(step, checksum)
+    if checksum != stated:
+        msg = f"{name} is damaged: its checksum is wrong"
         raise SegmentRefusedError(msg)
-    return np.frombuffer(octets, dtype)
+
+
+def _steps(array: Array) -> Iterator[memoryview]:
+    """Give the bytes of `array`, some megabytes at a time."""
+    octets = memoryview(np.ascontiguousarray(array).view(np.uint8).data)
+    for first in range(0, len(octets), _STEP_BYTES):
+        yield octets[first : first + _STEP_BYTES]

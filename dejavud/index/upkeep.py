@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -115,6 +114,9 @@ class Upkeep:
                 state = self._do_all()
             except _StoppedError:
                 state = "stopped"
+            except SegmentRefusedError as error:  # one that was written just now
+                reason = f"the resident view in {self._folder.path} was changed by another program: {error}"
+                raise IndexUnavailable(reason=reason) from error
             except OSError as error:
                 reason = f"the resident view in {self._folder.path} cannot be written: {error.strerror}"
                 kind = IndexFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else IndexUnavailable
@@ -202,11 +204,11 @@ class Upkeep:
                 segment = _of_store(self._folder.open(folder, self._go_on), known)
             except SegmentRefusedError as error:
                 self._refused.append(f"{folder.name}: {error}")
-                shutil.rmtree(folder)
+                self._folder.discard(folder)
                 continue
             ids = segment.tracks["id"]
             if np.isin(ids, covered).any() or not segment.is_kept.any():  # merged into a later one; nothing left of it
-                shutil.rmtree(folder)
+                self._folder.discard(folder)
                 continue
             usable.append(Part(segment, folder))
             covered = np.concatenate([covered, ids])
@@ -234,7 +236,7 @@ class Upkeep:
         if not self._index.put(part, first, end):
             return False
         for folder in old:
-            shutil.rmtree(folder)
+            self._folder.discard(folder)
         return True
 
     def _written(self, segments: Sequence[Segment]) -> Part:
@@ -242,7 +244,7 @@ class Upkeep:
         with self._folder.new(self._go_on) as sink:
             merge(segments, sink)
         self._n_written += 1
-        return Part(self._folder.open(sink.folder, self._go_on), sink.folder)
+        return Part(self._folder.open(sink.folder, self._go_on, is_new=True), sink.folder)
 
 
 class _StoppedError(Exception):

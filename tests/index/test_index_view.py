@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -289,6 +289,27 @@ def test_a_view_that_cannot_be_written_is_said_and_the_index_answers(
                 upkeep.run(never)
         assert rows_of(index.lookup(QUERY)) == meetings_of(QUERY, stored(range(N_TRACKS)))
         assert list((folder / "view").iterdir()) == []
+        assert upkeep.run(never).state == "ready"
+        assert_right(index, stored(range(N_TRACKS)))
+
+
+def test_a_view_that_another_program_deletes_while_it_is_made_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment that is gone as soon as it is written is an error of upkeep, not of the daemon; the index answers, and it is tried again."""
+    shutil.rmtree(folder / "view")
+    with kept(folder, ONE_FILE) as (index, upkeep):
+        with monkeypatch.context() as patched:
+            opened = segment_files.SegmentFolder.open
+
+            def gone(self: segment_files.SegmentFolder, path: Path, *args: Any, **options: Any) -> object:  # noqa: ANN401
+                shutil.rmtree(path)
+                return opened(self, path, *args, **options)
+
+            patched.setattr(segment_files.SegmentFolder, "open", gone)
+            with pytest.raises(IndexUnavailable, match="changed by another program"):
+                upkeep.run(never)
+        assert rows_of(index.lookup(QUERY)) == meetings_of(QUERY, stored(range(N_TRACKS)))
         assert upkeep.run(never).state == "ready"
         assert_right(index, stored(range(N_TRACKS)))
 
