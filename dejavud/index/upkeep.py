@@ -151,6 +151,7 @@ class Upkeep:
             raise _StoppedError
 
     def _build(self) -> None:
+        """Make the view: of the segments that are there and, from the store, of all else, down to what was added meanwhile."""
         tracks = self._listed(0)
         mapped = self._usable(tracks)
         covered = np.concatenate([np.empty(0, np.int32), *(part.segment.tracks["id"] for part in mapped)])

@@ -59,8 +59,8 @@ class ViewKeeper:
         for reason in report.refused:
             log.warning("view_segment_refused", reason=reason)
         if report.n_written or report.is_new:
-            level = log.info if report.n_segments or report.state != "ready" else log.debug  # an empty library is no news
-            level(
+            is_news = report.n_segments > 0 or report.state != "ready"  # an empty library is none
+            (log.info if is_news else log.debug)(
                 "view_kept",
                 state=report.state,
                 n_segments=report.n_segments,
