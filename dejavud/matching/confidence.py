@@ -16,6 +16,12 @@ RELIEF = (0.25, 0.45, 0.65)
 EVIDENCE_WEIGHTS = (1.4, 0.9, 0.5)
 """What a nat of the ratio is worth at these reliefs, measured on queries whose recording was not in the library."""
 
+LEAST_AGREEMENT = ((0.28, 0.08), (0.36, 0.17), (0.45, 0.2), (0.6, 0.22), (0.7, 0.3))
+"""Least share of a track's peaks that a query of so much relief shows where the track sounds: all but one in a hundred show more."""
+
+BEYOND_DOUBT_NATS = 60.0
+"""Weighed evidence that no two pieces have in common but for the same sound: a track under a louder one may show this, and less agreement."""
+
 SCALED_SHARE = 0.6
 """So much of that where speed and pitch were sought too: an alignment that may be stretched and bent to fit proves less by fitting."""
 
@@ -33,6 +39,16 @@ def evidence_weight(relief: float, *, scaled: bool) -> float:
     scaled : the query was sought at other speeds and pitches.
     """
     return float(np.interp(relief, RELIEF, EVIDENCE_WEIGHTS)) * (SCALED_SHARE if scaled else 1.0)
+
+
+def least_agreement(relief: float) -> float:
+    """Return the share of a track's peaks that must be found in a query of that relief: where there is no noise, nothing hides them.
+
+    Two pieces in one key have their partials in the same places and agree a little everywhere, for as long as they last; a track that really
+    sounds is found whole or under a sound that is heard as well.
+    """
+    reliefs, shares = zip(*LEAST_AGREEMENT, strict=True)
+    return float(np.interp(relief, reliefs, shares))
 
 
 def confidence(log_ratio: float, rivals: Array, n_alignments: float, weight: float) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dejavud.matching.confidence import confidence, evidence_weight
+from dejavud.matching.confidence import BEYOND_DOUBT_NATS, confidence, evidence_weight, least_agreement
 from dejavud.matching.coverage import find_stretch
 from dejavud.matching.duplicates import same_recording
 from dejavud.matching.verification import Verifier
@@ -67,7 +68,7 @@ class MatchRules:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What is known of a query when its candidates are judged; `n_alignments` and `evidence_weight` as `confidence` takes them."""
+    """What is known of a query when its candidates are judged; the last three as `matching.confidence` has them."""
 
     duration_s: float
     verifier: Verifier
@@ -75,6 +76,11 @@ class _Case:
     constellations: Mapping[int, Constellation]
     n_alignments: float
     evidence_weight: float
+    least_agreement: float
+
+    def is_beyond_doubt(self, answer: Alignment) -> bool:
+        """Return whether the evidence is more than related pieces could bring about."""
+        return self.evidence_weight * answer.score - math.log(max(1.0, self.n_alignments)) >= BEYOND_DOUBT_NATS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,7 @@ def _opened(asked: _Asked, n_candidates: int, n_refined: int) -> _Case | None:
         constellations,
         n_alignments=asked.n_index_frames * len(scales),
         evidence_weight=evidence_weight(verifier.relief, scaled=len(scales) > 1),
+        least_agreement=least_agreement(verifier.relief),
     )
 
 
@@ -172,7 +179,11 @@ class Matcher:
             if int(case.verified.track_ids[place]) in {twin for judged in sure for twin in judged.answer.twins}:
                 continue  # it is another release of what is answered already
             judged = self._judge(case, place, sure)
-            if judged.answer.confidence >= rules.min_confidence and judged.answer.coverage >= min_coverage:
+            if (
+                judged.answer.confidence >= rules.min_confidence
+                and judged.answer.coverage >= min_coverage
+                and (judged.agreement >= case.least_agreement or case.is_beyond_doubt(judged.answer))
+            ):
                 sure.append(judged)
         return sure
 
@@ -206,7 +217,7 @@ class Matcher:
             gaps=stretch.gaps,
             twins=twins,
         )
-        return _Judged(answer, placed, float(seen.agree.mean()) if len(seen.agree) else 0.0)
+        return _Judged(answer, placed, seen.agreement_within(stretch.first, stretch.last))
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,6 +239,11 @@ class Sight:
         """Bool [n]: whether the query has a maximum there, or nearly one."""
         return self._classes[self._classes < N_CLASSES] <= AGREEING_CLASS
 
+    def agreement_within(self, first: int, last: int) -> float:
+        """Return the share, 0 to 1, of the track's peaks in the query's frames [first, last) that agree."""
+        inside = (self._classes < N_CLASSES) & (self._frames >= first) & (self._frames < last)
+        return float(np.mean(self._classes[inside] <= AGREEING_CLASS)) if inside.any() else 0.0
+
     def log_ratio_within(self, first: int, last: int) -> float:
         """Return the log-likelihood ratio from the query's frames [first, last) alone, nats."""
         inside = (self._frames >= first) & (self._frames < last)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavud.matching.confidence import confidence, evidence_weight
+from dejavud.matching.confidence import confidence, evidence_weight, least_agreement
 from dejavud.matching.logarithms import log_sum_exp
 
 RATIOS = st.floats(-1e4, 1e4)
@@ -63,3 +63,10 @@ def test_evidence_from_noise_is_worth_more_than_from_chords(one: float, other: f
 def test_a_stretched_fit_proves_less(relief: float) -> None:
     """What was sought at many speeds has to fit better to convince as much."""
     assert evidence_weight(relief, scaled=True) < evidence_weight(relief, scaled=False)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_the_clearer_a_query_the_more_of_a_track_it_must_show(one: float, other: float) -> None:
+    """Where no noise hides them, peaks that are missing are not there; in noise hardly any is asked for."""
+    flat, tonal = sorted((one, other))
+    assert 0 < least_agreement(flat) <= least_agreement(tonal) < 0.5
