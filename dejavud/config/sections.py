@@ -250,7 +250,7 @@ RULES: dict[str, Rule] = {
     "engine.query_peaks_per_s": _between(1, 500, "peaks a second"),
     "engine.query_fan_out": _between(1, 50),
     "engine.query_shifts": _between(1, 16),
-    "engine.query_quick_fan_out": _between(1, 50),
+    "engine.query_quick_fan_out": _between(0, 50),
     "engine.query_shifts_until_s": _between(0, 3600, "seconds"),
     "engine.dt_min_frames": _between(0, 63, "frames"),
     "engine.dt_max_frames": _between(1, 63, "frames"),

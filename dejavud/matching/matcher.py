@@ -38,8 +38,8 @@ NEAR_FRAMES = 2
 N_QUICK_CANDIDATES, N_QUICK_REFINED = 16, 8
 QUICK_DOUBT = 1e-3
 """A first look settles a query when it leaves so little of the doubt that is allowed,"""
-QUICK_COVERAGE, QUICK_AGREEMENT = 0.9, 0.6
-"""explains nearly all of it, finds so much of the track that nothing else can sound as loud,"""
+QUICK_COVERAGE, QUICK_AGREEMENT, QUICK_EXPLAINED = 0.9, 0.6, 0.8
+"""explains nearly all of it, finds that much of the track, and the query's loudest peaks in the track: nothing else sounds with it,"""
 QUICK_RIVAL = 0.6
 """and no other place in the library, a repeat in the track itself or another release, explains so many times as much."""
 
@@ -164,6 +164,8 @@ class Matcher:
             answer.confidence >= 1.0 - doubt
             and answer.coverage >= QUICK_COVERAGE
             and judged.agreement >= QUICK_AGREEMENT
+            and case.verifier.explained(query.constellation.most_prominent(1), judged.placed, case.constellations)
+            >= QUICK_EXPLAINED
             and _best_elsewhere(case.verified, judged.placed) < QUICK_RIVAL * float(judged.placed.log_ratios[0])
         )
         return (answer,) if settled else ()
@@ -179,10 +181,11 @@ class Matcher:
             if int(case.verified.track_ids[place]) in {twin for judged in sure for twin in judged.answer.twins}:
                 continue  # it is another release of what is answered already
             judged = self._judge(case, place, sure)
+            is_shown = judged.agreement >= case.least_agreement or case.is_beyond_doubt(judged.answer)
             if (
                 judged.answer.confidence >= rules.min_confidence
                 and judged.answer.coverage >= min_coverage
-                and (judged.agreement >= case.least_agreement or case.is_beyond_doubt(judged.answer))
+                and (is_shown or sure)  # what is heard already hides the rest of another
             ):
                 sure.append(judged)
         return sure

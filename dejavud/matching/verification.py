@@ -156,6 +156,15 @@ class Verifier:
             classes[_near(frames, columns, taken_frames, taken_columns)] = N_CLASSES
         return Sight(self, peaks, frames, columns, classes)
 
+    def explained(self, query: Constellation, placed: Verified, constellations: Mapping[int, Constellation]) -> float:
+        """Return the share, 0 to 1, of the peaks of `query`, unshifted, that one alignment has too, within a frame and a bin."""
+        if not len(query):
+            return 0.0
+        frames, columns, _ = self._look(self._gather(placed, constellations), placed)
+        return float(
+            np.mean(_near(query.frames.astype(np.int64), query.bins.astype(np.int64) - self._bin_min, frames, columns))
+        )
+
     def _best(
         self,
         placed: Verified,

@@ -5,7 +5,7 @@ import pytest
 from matching_library import PARAMS, TRACK_S, UNKNOWN_SEED, library, noise_at
 from synthetic import synthesize
 
-from dejavud.fingerprint.extractor import fingerprint_query
+from dejavud.fingerprint.extractor import fingerprint_query, fingerprint_quickly
 from dejavud.matching.matcher import Matcher, MatchRules
 
 
@@ -81,3 +81,24 @@ def test_a_surer_rule_answers_less() -> None:
     assert lenient
     limit = lenient[0].confidence
     assert library().match(hard, min_confidence=min(1.0, limit + 1e-6), min_coverage=0.0) == ()
+
+
+def test_a_track_under_a_louder_one_is_named_too() -> None:
+    """Of a mix in which the second is 6 dB softer both are named, and a first look does not settle for one of them."""
+    mix = library().clip(2, 10.0, 8.0) + 0.5 * library().clip(5, 20.0, 8.0)
+    assert {answer.track_id for answer in library().match(mix)} == {2, 5}
+    query = fingerprint_quickly(mix, PARAMS)
+    hits = library().index.lookup(query.hashes)
+    matcher = Matcher(PARAMS, MatchRules())
+    assert matcher.match_quickly(query, hits, library().index.constellations, library().n_frames) == ()
+
+
+def test_a_cross_fade_has_a_stretch_of_each() -> None:
+    """The first ends and the second begins where they do, on the query's clock."""
+    fading = np.clip((np.arange(10 * 8000) / 8000 - 4.0) / 2.0, 0.0, 1.0)
+    fade = library().clip(2, 10.0, 10.0) * (1 - fading) + library().clip(5, 20.0, 10.0) * fading
+    by_track = {answer.track_id: answer for answer in library().match(fade.astype(np.float32))}
+    assert set(by_track) == {2, 5}
+    assert by_track[2].first_frame == 0
+    assert PARAMS.frames_to_seconds(by_track[2].last_frame) == pytest.approx(5.0, abs=1.2)
+    assert PARAMS.frames_to_seconds(by_track[5].first_frame) == pytest.approx(5.0, abs=1.2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def settled(samples: NDArray[Any], of: Library | None = None) -> tuple[Alignment
 
 
 @pytest.mark.parametrize("track_id", range(1, 7))
-@pytest.mark.parametrize(("start_s", "duration_s"), [(3.0, 2.0), (11.013, 5.0), (20.507, 12.0)])
+@pytest.mark.parametrize(("start_s", "duration_s"), [(3.0, 4.0), (11.013, 5.0), (20.507, 12.0)])
 def test_a_clean_clip_is_settled_by_a_first_look_as_by_the_whole(
     track_id: int, start_s: float, duration_s: float
 ) -> None:
@@ -87,3 +88,9 @@ def test_a_first_look_asks_little() -> None:
     quick, whole = fingerprint_quickly(clip, PARAMS), fingerprint_query(clip, PARAMS)
     assert len(quick.hashes) * 8 < len(whole.hashes)
     assert (quick.evidence.n_shifts, whole.evidence.n_shifts) == (1, PARAMS.query_shifts)
+
+
+def test_without_a_first_look_nothing_is_settled() -> None:
+    """A fan-out of 0 leaves every query to the whole fingerprint."""
+    query = fingerprint_quickly(library().clip(1, 5.0, 5.0), replace(PARAMS, query_quick_fan_out=0))
+    assert len(query.hashes) == 0
