@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dejavud.matching.nearness import near
+
 if TYPE_CHECKING:
-    from dejavud.values import Array, Constellation
+    from dejavud.values import Constellation
 
 CONTEXT_FRAMES = 150
 """Compared to either side of the query, about 5 s: two pieces that share a drum loop for a second differ around it."""
@@ -15,8 +17,6 @@ CONTEXT_FRAMES = 150
 MIN_SHARED = 0.4
 """Share of peaks in common from which two stretches are one recording.  Two encodings of one share 70 % and more, two pieces
 with the same samples a quarter, chance gives 3 %."""
-
-_BIN_BITS = 10
 
 
 def same_recording(one: Constellation, other: Constellation, shift: int, first: int, last: int) -> bool:
@@ -32,16 +32,14 @@ def shared(one: Constellation, other: Constellation, shift: int, first: int, las
 
     shift : as `same_recording` takes it.
     """
-    peaks = _keys(one, first, last)
-    if not len(peaks):
+    ours, theirs = _span(one, first, last), _span(other, first + shift - 1, last + shift + 1)
+    if ours.start == ours.stop:
         return 0.0
-    candidates = _keys(other, first + shift - 1, last + shift + 1) - (shift << _BIN_BITS)
-    steps = [(frames << _BIN_BITS) + bins for frames in (-1, 0, 1) for bins in (-1, 0, 1)]
-    near = np.concatenate([candidates + step for step in steps])
-    return float(np.mean(np.isin(peaks, near)))
+    their_frames = other.frames[theirs].astype(np.int64) - shift
+    return float(np.mean(near(one.frames[ours], one.bins[ours], their_frames, other.bins[theirs])))
 
 
-def _keys(track: Constellation, first: int, last: int) -> Array:
-    """Return int64 [n]: frame and bin, as one number, of the peaks in the frames [first, last)."""
-    under = slice(*np.searchsorted(track.frames, (first, last)))
-    return (track.frames[under].astype(np.int64) << _BIN_BITS) + track.bins[under]
+def _span(track: Constellation, first: int, last: int) -> slice:
+    """Return where the peaks in the frames [first, last) lie."""
+    start, stop = np.searchsorted(track.frames, (first, last)).tolist()
+    return slice(start, stop)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dejavud.matching.logarithms import log_sum_exp
+from dejavud.matching.nearness import near
 from dejavud.matching.voting import shared_out
 from dejavud.values import N_QUARTERS
 
@@ -64,8 +65,6 @@ SCALE_STEPS = (-0.0025, -0.00125, 0.0, 0.00125, 0.0025)
 """Between two scales of the search, which lie half a per cent apart."""
 
 MARGIN_FRAMES = 4
-
-_COLUMN_BITS = 10
 
 _LADDER = np.log(SEVERITIES / SEVERITIES.sum(axis=1, keepdims=True))
 
@@ -153,7 +152,7 @@ class Verifier:
         for other in others:
             theirs = self._gather(other, constellations)
             taken_frames, taken_columns, _ = self._look(theirs, other)
-            classes[_near(frames, columns, taken_frames, taken_columns)] = N_CLASSES
+            classes[near(frames, columns, taken_frames, taken_columns)] = N_CLASSES
         return Sight(self, peaks, frames, columns, classes)
 
     def explained(self, query: Constellation, placed: Verified, constellations: Mapping[int, Constellation]) -> float:
@@ -162,7 +161,7 @@ class Verifier:
             return 0.0
         frames, columns, _ = self._look(self._gather(placed, constellations), placed)
         return float(
-            np.mean(_near(query.frames.astype(np.int64), query.bins.astype(np.int64) - self._bin_min, frames, columns))
+            np.mean(near(query.frames.astype(np.int64), query.bins.astype(np.int64) - self._bin_min, frames, columns))
         )
 
     def _best(
@@ -269,13 +268,6 @@ class _Peaks:
     frames: Array
     bins: Array
     quarters: Array
-
-
-def _near(frames: Array, columns: Array, their_frames: Array, their_columns: Array) -> Array:
-    """Return bool [n]: which places have one of theirs within a frame and a column."""
-    theirs = (their_frames << _COLUMN_BITS) + their_columns
-    around = [theirs + (f << _COLUMN_BITS) + c for f in (-1, 0, 1) for c in (-1, 0, 1)]
-    return np.isin((frames << _COLUMN_BITS) + columns, np.concatenate(around))
 
 
 def _the_better(best: Verified, moved: Verified, ratios: Array) -> Verified:
