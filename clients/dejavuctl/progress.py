@@ -19,21 +19,55 @@ WINDOW_S = 20.0
 _BAR_CELLS = 24
 
 
+class StatusLine:
+    """One line that is redrawn on a terminal, and written now and then elsewhere; `clear` takes it off before something else is printed."""
+
+    def __init__(self, stream: TextIO, *, enabled: bool) -> None:
+        self._stream = stream
+        self._enabled = enabled
+        self._started = self._shown_at = time.monotonic()
+        self._drawn = False
+        self.is_terminal = enabled and stream.isatty()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the start."""
+        return time.monotonic() - self._started
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the line was last drawn long enough ago to be drawn again."""
+        waits_s = REDRAW_S if self.is_terminal else PLAIN_LINE_S
+        return self._enabled and time.monotonic() - self._shown_at >= waits_s
+
+    def draw(self, text: str) -> None:
+        """Show `text` in place of what was there."""
+        self._shown_at = time.monotonic()
+        if self.is_terminal:
+            self._stream.write("\r" + fit(text, max(20, terminal_columns() - 1)))
+            self._drawn = True
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Take the line off the terminal."""
+        if self._drawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._drawn = False
+
+
 class Progress:
     """Files, rate (seconds of audio a second) and remaining time.  Use it as a context manager."""
 
     def __init__(self, stream: TextIO, *, n_files: int, n_bytes: int, enabled: bool = True) -> None:
-        self._stream = stream
-        self._enabled = enabled
-        self._terminal = enabled and stream.isatty()
+        self._line = StatusLine(stream, enabled=enabled)
         self._n_files, self._n_bytes = n_files, n_bytes
         self._n_done = 0
         self._bytes_done = 0
         self._audio_s = 0.0
-        self._started = time.monotonic()
-        self._shown_at = self._started
-        self._window = deque([(self._started, 0.0)])
-        self._drawn = False
+        self._window = deque([(time.monotonic(), 0.0)])
 
     def __enter__(self) -> Self:
         return self
@@ -44,7 +78,7 @@ class Progress:
     @property
     def elapsed_s(self) -> float:
         """Time since the start."""
-        return time.monotonic() - self._started
+        return self._line.elapsed_s
 
     @property
     def times_real_time(self) -> float:
@@ -59,25 +93,12 @@ class Progress:
 
     def show(self, bytes_under_way: float = 0.0) -> None:
         """Draw, unless that was done a moment ago."""
-        now = time.monotonic()
-        if not self._enabled or now - self._shown_at < (REDRAW_S if self._terminal else PLAIN_LINE_S):
-            return
-        self._shown_at = now
-        text = self._text(now, self._bytes_done + bytes_under_way)
-        if self._terminal:
-            width = max(20, terminal_columns() - 1)
-            self._stream.write("\r" + fit(text, width))
-            self._drawn = True
-        else:
-            self._stream.write(text + "\n")
-        self._stream.flush()
+        if self._line.is_due:
+            self._line.draw(self._text(time.monotonic(), self._bytes_done + bytes_under_way))
 
     def clear(self) -> None:
         """Take the bar off the terminal, so that a line can be printed in its place."""
-        if self._drawn:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-            self._drawn = False
+        self._line.clear()
 
     def _text(self, now: float, bytes_done: float) -> str:
         share = bytes_done / self._n_bytes if self._n_bytes else self._n_done / max(self._n_files, 1)
@@ -89,5 +110,5 @@ class Progress:
         rate = (share - share_then) / max(now - since, 1e-9)
         left = f"{clock((1 - share) / rate)} left" if rate > 0 else "?:?? left"
         filled = int(share * _BAR_CELLS)
-        bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._terminal else ""
+        bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._line.is_terminal else ""
         return f"{bar}{self._n_done} of {count(self._n_files, 'file')}, {self.times_real_time:.0f}x real time, {left}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
-from dejavuctl.output import clock, count, fit, terminal_columns, track_name
-from dejavuctl.progress import PLAIN_LINE_S, REDRAW_S
+from dejavuctl.output import clock, count, track_name
+from dejavuctl.progress import StatusLine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,32 +18,17 @@ class ScanProgress:
     """The line; `clear` takes it off the terminal before something else is printed."""
 
     def __init__(self, stream: TextIO, *, enabled: bool) -> None:
-        self._stream = stream
-        self._terminal = enabled and stream.isatty()
-        self._enabled = enabled
-        self._started = self._shown_at = time.monotonic()
-        self._drawn = False
+        self._line = StatusLine(stream, enabled=enabled)
 
     def show(self, done_s: float, total_s: float | None, n_plays: int, sounding: Sequence[Mapping[str, Any]]) -> None:
         """Draw, unless that was done a moment ago."""
-        now = time.monotonic()
-        if not self._enabled or now - self._shown_at < (REDRAW_S if self._terminal else PLAIN_LINE_S):
-            return
-        self._shown_at = now
-        text = _text(done_s, total_s, now - self._started, n_plays, sounding, with_bar=self._terminal)
-        if self._terminal:
-            self._stream.write("\r" + fit(text, max(20, terminal_columns() - 1)))
-            self._drawn = True
-        else:
-            self._stream.write(text + "\n")
-        self._stream.flush()
+        line = self._line
+        if line.is_due:
+            line.draw(_text(done_s, total_s, line.elapsed_s, n_plays, sounding, with_bar=line.is_terminal))
 
     def clear(self) -> None:
         """Take the line off the terminal."""
-        if self._drawn:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-            self._drawn = False
+        self._line.clear()
 
 
 def _text(

@@ -6,56 +6,34 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import trio
-from client_runs import Ran
-from daemon_process import Place, RunningDaemon, running_daemon
+from daemon_process import Place, running_daemon
+from real_client import RealClient
 from synthetic import synthesize, write_wav
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+    from client_runs import Ran
+
 RATE_HZ = 16000
 PIECE_S = 40.0
 CLIP_AT_S, CLIP_S = 17.3, 6.0
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(RealClient):
     """A running daemon, a folder with music and a clip from the middle of one piece."""
 
-    daemon: RunningDaemon
     music: Path
     clip: Path
-
-    def command(self, *words: str | Path) -> list[str]:
-        """Return the command line that runs the client."""
-        return [sys.executable, "-m", "dejavuctl", "--control", self.daemon.place.control, *map(str, words)]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment that finds the client's package."""
-        return self.daemon.place.environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'clients'}"}
-
-    async def ctl(self, *words: str | Path, stdin: bytes = b"") -> Ran:
-        """Run the client to its end."""
-        done = await trio.run_process(
-            self.command(*words),
-            env=self.environment,
-            stdin=stdin,
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-        )
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @asynccontextmanager

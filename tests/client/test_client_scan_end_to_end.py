@@ -8,59 +8,35 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
 import pytest
 import trio
-from client_runs import Ran
-from daemon_process import Place, RunningDaemon, running_daemon
+from daemon_process import Place, running_daemon
 from radio_station import RATE_HZ, as_mp3, on_air
+from real_client import RealClient
 from synthetic import synthesize, write_wav
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-ROOT = Path(__file__).parents[2]
 PIECE_S = 40.0
 LEAD_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(RealClient):
     """A daemon that knows two pieces, and a show in which they are played."""
 
-    daemon: RunningDaemon
     folder: Path
     show: Path
-
-    def command(self, *words: str | Path) -> list[str]:
-        """Return the command line that runs the client."""
-        return [sys.executable, "-m", "dejavuctl", "--control", self.daemon.place.control, *map(str, words)]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment that finds the client's package."""
-        return self.daemon.place.environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'clients'}"}
-
-    async def ctl(self, *words: str | Path, stdin: bytes = b"") -> Ran:
-        """Run the client to its end."""
-        done = await trio.run_process(
-            self.command(*words),
-            env=self.environment,
-            stdin=stdin,
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-        )
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def programme(rate_hz: int) -> NDArray[Any]:

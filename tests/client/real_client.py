@@ -1,0 +1,44 @@
+"""The client as a process of its own, against a real daemon."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+from client_runs import Ran
+
+if TYPE_CHECKING:
+    from daemon_process import RunningDaemon
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class RealClient:
+    """Runs the client against a running daemon."""
+
+    daemon: RunningDaemon
+
+    def command(self, *words: str | Path) -> list[str]:
+        """Return the command line that runs the client."""
+        return [sys.executable, "-m", "dejavuctl", "--control", self.daemon.place.control, *map(str, words)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment that finds the client's package."""
+        return self.daemon.place.environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'clients'}"}
+
+    async def ctl(self, *words: str | Path, stdin: bytes = b"") -> Ran:
+        """Run the client to its end."""
+        done = await trio.run_process(
+            self.command(*words),
+            env=self.environment,
+            stdin=stdin,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
