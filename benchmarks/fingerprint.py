@@ -30,8 +30,8 @@ import av
 import numpy as np
 import soxr
 from own_daemon import own_daemon, peak_bytes
+from recordings import recordings_in
 
-from dejavuctl.files import AUDIO_EXTENSIONS
 from dejavud.audio.decode import open_audio
 from dejavud.fingerprint.params import Params
 from dejavud.index.duckdb import open_duckdb
@@ -221,8 +221,7 @@ def main() -> None:
     if options.peak:
         show_peak(options.folder)
         return
-    suffixes = tuple(f".{extension}" for extension in AUDIO_EXTENSIONS)
-    recordings = sorted(path for path in options.folder.rglob("*") if path.name.lower().endswith(suffixes))
+    recordings = recordings_in(options.folder)
     if not recordings:
         parser.error(f"{options.folder} holds no recordings")
     chosen = recordings[:: max(1, len(recordings) // options.files)][: options.files]

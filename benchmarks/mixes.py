@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from recordings import recordings_of
 
 from dejavud.audio.decode import decode_audio
 from dejavud.audio.tags import read_tags
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 PARAMS = Params()
 CLIP_S, CUT_S, FADE_S = 10.0, 6.0, (3.0, 7.0)
 SOFTER_DB = (0, 6, 12)
-SUFFIXES = {".ogg", ".mp3", ".wav", ".flac", ".opus", ".m4a"}
 
 
 def stored(path: Path, number: int) -> tuple[NewTrack, Array]:
@@ -82,12 +82,8 @@ def main() -> None:
     parser.add_argument("recordings", type=Path, help="a folder of recordings, or a file that names one a line")
     parser.add_argument("--pairs", type=int, default=60, help="pairs of clips (60)")
     options = parser.parse_args()
-    if options.recordings.is_dir():
-        paths = sorted(path for path in options.recordings.rglob("*") if path.suffix.lower() in SUFFIXES)
-    else:
-        paths = [Path(line) for line in options.recordings.read_text().splitlines() if line]
     index, recordings = MemoryIndex(), []
-    for number, path in enumerate(paths):
+    for number, path in enumerate(recordings_of(options.recordings)):
         entry, samples = stored(path, number)
         if entry.duration_s > 3 * CLIP_S:
             [track] = index.add([entry])

@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 
 from effort import CLEAN, KINDS, efforts, show_efforts, write_clips
 from own_daemon import own_daemon
+from recordings import recordings_in
 
 from dejavuctl.connection import Connection
-from dejavuctl.files import AUDIO_EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,12 +55,6 @@ class Figures:
     timings: list[dict[str, float]] = field(default_factory=list)
     cpu: float = 0.0
     n_matched: int = 0
-
-
-def recordings_in(folder: Path) -> list[Path]:
-    """Return the audio files below `folder`, in order of path."""
-    suffixes = tuple(f".{extension}" for extension in AUDIO_EXTENSIONS)
-    return sorted(path for path in folder.rglob("*") if path.name.lower().endswith(suffixes))
 
 
 def measured(daemon: OwnDaemon, ask: Ask, clips: Sequence[Path], n_repeats: int) -> Figures:

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 from own_daemon import own_daemon
+from recordings import recordings_in
 
-from dejavuctl.files import AUDIO_EXTENSIONS
 from dejavud.audio.decode import decode_audio, open_audio
 from dejavud.errors import DejavudError
 from dejavud.fingerprint.extractor import TrackExtractor, track_hashes
@@ -155,8 +155,7 @@ def write_mp3(path: Path, samples: Samples) -> None:
 
 def recordings(folder: Path) -> Iterator[str]:
     """Yield the recordings below `folder` that can be decoded and are half a minute long."""
-    suffixes = tuple(f".{extension}" for extension in AUDIO_EXTENSIONS)
-    for path in sorted(path for path in folder.rglob("*") if path.name.lower().endswith(suffixes)):
+    for path in recordings_in(folder):
         try:
             with open_audio(path, name=path.name, rate_hz=8000, limit_s=30) as reader:
                 for _ in reader:

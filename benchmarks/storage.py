@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 from distractors import add_distractors
 from own_daemon import own_daemon
-from query import recordings_in
+from recordings import recordings_of
 
 from dejavud.fingerprint.params import Params
 from dejavud.index.open import open_index
@@ -125,13 +125,6 @@ def measured(path: Path) -> Stored:
     return Stored(
         Contents(n_tracks, n_postings, n_peaks, duration_s), n_bytes, n_free * block_bytes, path.stat().st_size
     )
-
-
-def recordings_of(place: Path) -> list[Path]:
-    """Return the recordings of a folder, or those that a file names."""
-    if place.is_dir():
-        return recordings_in(place)
-    return [Path(line) for line in place.read_text().splitlines() if line]
 
 
 def main() -> None:

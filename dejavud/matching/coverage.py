@@ -66,7 +66,7 @@ def find_stretch(frames: Array, agree: Array, n_frames: int, params: Params) -> 
         near = (step_of >= begin - 1) & (step_of <= end)
         seen_first, seen_last = _seen(frames[near], agree[near])
         first, last = seen_first if begin else 0, seen_last if end < n_steps else n_frames
-    gaps = [(int(borders[begin + a]), int(borders[begin + b])) for a, b in _runs(surplus[begin:end] < 0)]
+    gaps = [(int(borders[begin + a]), int(borders[begin + b])) for a, b in runs(surplus[begin:end] < 0)]
     return Stretch(
         first,
         last,
@@ -92,7 +92,7 @@ def _seen(frames: Array, agree: Array) -> tuple[int, int]:
     return int(frames[order[begin]]), int(frames[order[end - 1]]) + 1
 
 
-def _runs(holds: Array) -> list[tuple[int, int]]:
+def runs(holds: Array) -> list[tuple[int, int]]:
     """Return the borders [begin, end) of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]])))
     return list(pairwise(edges.tolist()))[::2]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dejavud.matching.coverage import runs
 from dejavud.matching.duplicates import MIN_SHARED, shared
 from dejavud.matching.trail import NEAR_FRAMES, STEP_FRAMES, Run, heard_runs, joined
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dejavud.matching.trail import Trail
-    from dejavud.values import Array
 
 SAME_SOUND = 0.15
 """Two tracks that are heard at once and have so much in common are one sound, and the better one is named: other mixes of a piece
@@ -109,11 +109,11 @@ def plays_of(one: Heard, others: Sequence[Heard], limits: Limits) -> list[Play]:
                 twins.add(other.trail.track_id)
     if np.count_nonzero(taken & one.mask) > MOSTLY_TAKEN * np.count_nonzero(one.mask):
         return []
-    runs = _runs_of(one.mask & ~taken)
+    heard = [Run(first, end) for first, end in runs(one.mask & ~taken)]
     n_enough = min(limits.min_heard, MOST_OF_A_TRACK * one.trail.track.n_frames / STEP_FRAMES)
     plays = []
-    for span in joined(runs, limits.max_gap):
-        inside = [run for run in runs if span.first <= run.first and run.end <= span.end]
+    for span in joined(heard, limits.max_gap):
+        inside = [run for run in heard if span.first <= run.first and run.end <= span.end]
         if sum(map(len, inside)) >= n_enough:
             plays.append(_play(one, joined(inside, MIN_GAP_STEPS), twins - {one.trail.track_id}, limits))
     return plays
@@ -180,8 +180,3 @@ def _kinship(one: Heard, other: Heard, first: int, end: int) -> float:
     own, others = int(one.deltas[first - one.first_step]), int(other.deltas[first - other.first_step])
     span = first * STEP_FRAMES + own, end * STEP_FRAMES + own
     return shared(one.trail.track, other.trail.track, others - own, *span)
-
-
-def _runs_of(mask: Array) -> list[Run]:
-    borders = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
-    return [Run(int(first), int(end)) for first, end in borders.reshape(-1, 2)]
