@@ -178,6 +178,12 @@ class IndexUnavailable(DejavudError):
     template = "the index cannot be used: {reason}"
 
 
+class IndexAway(IndexUnavailable):
+    """The database server does not answer; what is asked again later may succeed."""
+
+    template = "the database at {url} cannot be reached: {reason}; nothing that was stored is lost"
+
+
 class IndexLocked(IndexUnavailable):
     """Another process holds the database file."""
 

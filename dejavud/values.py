@@ -167,11 +167,13 @@ class Hits:
     query_offsets : int32 [n], frames of the query.
     track_ids : int32 [n].
     track_offsets : int32 [n], frames of the track.
+    unseen : parts of the index that could not be asked, such as a server that is down; a track may have more hits than are here.
     """
 
     query_offsets: Array
     track_ids: Array
     track_offsets: Array
+    unseen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _freeze(self, {"query_offsets": np.int32, "track_ids": np.int32, "track_offsets": np.int32})
@@ -209,7 +211,10 @@ class NewTrack:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One known recording as the index keeps it."""
+    """One known recording as the index keeps it.
+
+    disabled : it is kept, and never named in an answer.
+    """
 
     id: int
     title: str
@@ -221,6 +226,17 @@ class Track:
     n_peaks: int
     n_hashes: int
     added_at: datetime
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrackEdit:
+    """What is to be changed of a track; None leaves it as it is, an empty `artist` or `album` takes that away."""
+
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    disabled: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dejavud.index.postings import Postings
-    from dejavud.values import Constellation, Hashes, Hits, IndexStatistics, NewTrack, Track
+    from dejavud.values import Constellation, Hashes, Hits, IndexStatistics, NewTrack, Track, TrackEdit
 
 
 class Index(Protocol):
@@ -33,6 +33,13 @@ class Index(Protocol):
         """Delete tracks with all that belongs to them, in one transaction; return those that were there."""
         ...
 
+    def edit(self, edits: Mapping[int, TrackEdit]) -> Sequence[Track]:
+        """Change tracks by id, in one transaction; return those that were there, as they are now, ascending by id.
+
+        A disabled track vanishes from look-ups when this returns, and an enabled one is back.
+        """
+        ...
+
     def tracks(
         self,
         *,
@@ -49,7 +56,9 @@ class Index(Protocol):
         ...
 
     def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
-        """Return every meeting of a query hash with a posting, one row a meeting (repeated query hashes each count).
+        """Return every meeting of a query hash with a posting of a track that is not disabled, one row a meeting.
+
+        Repeated query hashes each count.
 
         Bounded: where there are more than `dejavud.index.meetings.MAX_HITS`, which only a steady tone brings about, the
         hash values with most meetings are left out whole until the rest fits.
