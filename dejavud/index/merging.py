@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from dejavud.index.peak_packing import PEAK_DTYPES
 from dejavud.index.postings import first_of_runs, in_order
-from dejavud.index.segment import BLOCK_BITS, MAX_BLOCKS, MAX_POSTINGS, PEAK_DTYPES, segment_of_columns
+from dejavud.index.segment import BLOCK_BITS, MAX_BLOCKS, MAX_POSTINGS, segment_of_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dejavud.index.segment import BLOCK_BITS, MAX_BLOCKS, PEAK_DTYPES, TRACK_DTYPE, segment_of_columns
+from dejavud.index.peak_packing import PEAK_DTYPES, packed
+from dejavud.index.segment import BLOCK_BITS, MAX_BLOCKS, TRACK_DTYPE, segment_of_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,8 @@ def segments_of(
     rows["n_hashes"] = [track.n_hashes for track in tracks]
     rows["sha1"] = [sha1_start(track) for track in tracks]
     rows["n_frames"] = [constellations[track.id].n_frames for track in tracks]
-    rows["n_peaks"] = [len(constellations[track.id]) for track in tracks]
+    peaks = [packed(constellations[track.id]) for track in tracks]
+    rows["n_peaks"] = [len(columns["steps"]) for columns in peaks]
     owners = np.searchsorted(rows["id"], postings.track_ids)
     is_known = rows["id"].take(owners, mode="clip") == postings.track_ids
     if not is_known.all():
@@ -83,7 +85,7 @@ def segments_of(
         postings = Postings(postings.hashes[is_known], postings.track_ids[is_known], postings.frames[is_known])
     first_frames, n_blocks = _extents(owners, postings.frames, len(rows))
     rows["first_frame"], rows["n_blocks"] = first_frames, n_blocks
-    return [_segment(rows[first:end], postings, owners, first, constellations) for first, end in _groups(n_blocks)]
+    return [_segment(rows[first:end], postings, owners, first, peaks[first:end]) for first, end in _groups(n_blocks)]
 
 
 def _extents(owners: Array, frames: Array, n_tracks: int) -> tuple[Array, Array]:
@@ -109,7 +111,7 @@ def _groups(n_blocks: Array) -> Iterator[tuple[int, int]]:
 
 
 def _segment(
-    rows: Array, postings: Postings, owners: Array, first: int, constellations: Mapping[int, Constellation]
+    rows: Array, postings: Postings, owners: Array, first: int, peaks: Sequence[Mapping[str, Array]]
 ) -> Segment:
     """Return the segment of the tracks `rows`, of which the first is number `first` in `owners`."""
     own = (owners >= first) & (owners < first + len(rows))
@@ -119,12 +121,9 @@ def _segment(
     places = (first_places[which] + frames - rows["first_frame"][which]).astype(np.uint32)
     hashes, places = in_order(hashes, places)
     firsts = first_of_runs(hashes)
-    peaks = {
-        name: np.concatenate([getattr(constellations[i], name) for i in rows["id"].tolist()]).astype(dtype, copy=False)
-        for name, dtype in PEAK_DTYPES.items()
-    }
     starts = np.append(firsts, len(hashes)).astype(np.uint32)
-    return segment_of_columns({"tracks": rows, "hashes": hashes[firsts], "starts": starts, "places": places, **peaks})
+    stars = {name: np.concatenate([columns[name] for columns in peaks]) for name in PEAK_DTYPES}
+    return segment_of_columns({"tracks": rows, "hashes": hashes[firsts], "starts": starts, "places": places, **stars})
 
 
 def in_order(hashes: Array, places: Array) -> tuple[Array, Array]:

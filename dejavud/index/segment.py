@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dejavud.index.hash_tables import table_of
-from dejavud.values import Constellation
+from dejavud.index.peak_packing import PEAK_DTYPES, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dejavud.index.hash_tables import HashTable
+    from dejavud.values import Constellation
 
     Array = NDArray[Any]
 
@@ -44,11 +45,9 @@ TRACK_DTYPE = np.dtype(
 id, n_hashes, sha1 : which track it is: its id, the number of its postings, the first 64 bits of its content hash.
 first_frame : of its first block.
 n_blocks : how many blocks of the axis are its own.
-n_frames, n_peaks : of its constellation.
+n_frames : of its constellation.
+n_peaks : rows of its packed peaks.
 """
-
-PEAK_DTYPES: dict[str, np.dtype[Any]] = {"frames": np.dtype("<i4"), "bins": np.dtype("<i2"), "quarters": np.dtype("u1")}
-"""The columns of a constellation: the arrays of `dejavud.values.Constellation`, which are handed out as they lie here."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +57,7 @@ class Segment:
     tracks : `TRACK_DTYPE` [n_tracks], ascending by id.
     table : the runs of equal hashes in `places`.
     places : uint32 [n_postings], by hash.
-    peaks : the columns of `PEAK_DTYPES`, of all tracks one after the other.
+    peaks : the columns of `dejavud.index.peak_packing`, of all tracks one after the other.
     first_peaks : int64 [n_tracks + 1], where in them each track starts.
     id_of_block : int32 [n_blocks], the track of each block; 0 for those of a track that was removed.
     shift_of_block : uint32 [n_blocks], what makes a place in the block a frame of its track, modulo 2^32.
@@ -109,13 +108,13 @@ class Segment:
         return frames
 
     def constellation(self, track_id: int) -> Constellation | None:
-        """Return the constellation of a track, as it lies in the segment; None where the segment has no such track (any more)."""
+        """Return the constellation of a track; None where the segment has no such track (any more)."""
         which = int(np.searchsorted(self.tracks["id"], track_id))
         if which == len(self.tracks) or self.tracks["id"][which] != track_id or not self.is_kept[which]:
             return None
         own = slice(self.first_peaks[which], self.first_peaks[which + 1])
         peaks = {name: column[own] for name, column in self.peaks.items()}
-        return Constellation(n_frames=int(self.tracks["n_frames"][which]), **peaks)
+        return unpacked(peaks, int(self.tracks["n_frames"][which]))
 
 
 def segment_of_columns(columns: dict[str, Array]) -> Segment:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dejavud.index.segment import PEAK_DTYPES, TRACK_DTYPE, segment_of_columns
+from dejavud.index.peak_packing import PEAK_DTYPES
+from dejavud.index.segment import TRACK_DTYPE, segment_of_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-LAYOUT = 1
+LAYOUT = 2
 _HEADER = "header"
 _NAME = "segment-"
 _UNFINISHED = f".{_NAME}"

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from dejavud.values import Hashes
 
 N_TRACKS = 12
-N_FILES = 7
-"""Of a segment: its header, tracks, starts, places, and three columns of peaks."""
+N_FILES = 6
+"""Of a segment: its header, tracks, starts, places, and two columns of peaks."""
 ONE_FILE = Portions(loose=1)
 QUERY = new_track(99, 150, n_values=1000).hashes
 
