@@ -100,6 +100,16 @@ install_packages() {
     MISSING=()
 }
 
+# servers_stay_off COMMAND...: run COMMAND, which installs packages, without any service of theirs being started.
+servers_stay_off() (
+    policy=/usr/sbin/policy-rc.d # what Debian's packages ask before they start a service; a container may have its own
+    if [ ${#MISSING[@]} -gt 0 ] && has_root && [ ! -e "$policy" ]; then
+        trap 'as_root rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin "$policy"
+    fi
+    "$@"
+)
+
 # -- Python ---------------------------------------------------------------------------------------------------------
 
 # find_python: set PYTHON to an interpreter that the project runs on and that can make virtual environments.
