@@ -171,6 +171,13 @@ class TrackNotFound(DejavudError):
     template = "there is no track {track!r} in the library"
 
 
+class TrackIdTaken(DejavudError):
+    """A track of a backup has the number of another track."""
+
+    code = "track_id_taken"
+    template = "the number {track_id} is another track's"
+
+
 class IndexUnavailable(DejavudError):
     """The database cannot be used now."""
 

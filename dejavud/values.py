@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
-def _freeze(owner: object, dtypes: dict[str, DTypeLike]) -> None:
+def freeze_arrays(owner: object, dtypes: dict[str, DTypeLike]) -> None:
     """Convert the named fields to their dtypes, check that their lengths agree and make them read-only."""
     lengths = set()
     for name, dtype in dtypes.items():
@@ -60,7 +60,7 @@ class Constellation:
     quarters: Array
 
     def __post_init__(self) -> None:
-        _freeze(self, {"frames": np.int32, "bins": np.int16, "quarters": np.uint8})
+        freeze_arrays(self, {"frames": np.int32, "bins": np.int16, "quarters": np.uint8})
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -85,7 +85,7 @@ class Hashes:
 
     def __post_init__(self) -> None:
         wide = np.asarray(self.values).dtype == np.uint64
-        _freeze(self, {"values": np.uint64 if wide else np.uint32, "offsets": np.int32})
+        freeze_arrays(self, {"values": np.uint64 if wide else np.uint32, "offsets": np.int32})
 
     def __len__(self) -> int:
         return len(self.values)
@@ -176,7 +176,7 @@ class Hits:
     unseen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _freeze(self, {"query_offsets": np.int32, "track_ids": np.int32, "track_offsets": np.int32})
+        freeze_arrays(self, {"query_offsets": np.int32, "track_ids": np.int32, "track_offsets": np.int32})
 
     def __len__(self) -> int:
         return len(self.track_ids)
@@ -197,6 +197,7 @@ class NewTrack:
 
     file_sha1 : 40 lower-case hex digits, of the file's bytes: the identity of a track.
     path : where the file was when it was added, or the name it was uploaded by; None when it had neither.
+    id, added_at : those that a backup remembers; as a rule None, and the index gives them.
     """
 
     title: str
@@ -207,6 +208,9 @@ class NewTrack:
     duration_s: float
     constellation: Constellation
     hashes: Hashes
+    id: int | None = None
+    added_at: datetime | None = None
+    disabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +245,13 @@ class TrackEdit:
 
 @dataclass(frozen=True, slots=True)
 class IndexStatistics:
-    """How much an index holds."""
+    """How much an index holds; disabled tracks are counted with the others, and by themselves."""
 
     n_tracks: int
     n_postings: int
     duration_s: float
     size_bytes: int
+    n_disabled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dejavud.index.postings import Postings
+    from dejavud.placed_hits import PlacedHits
     from dejavud.values import Constellation, Hashes, Hits, IndexStatistics, NewTrack, Track, TrackEdit
 
 
@@ -25,7 +26,10 @@ class Index(Protocol):
 
         Idempotent by content: an entry whose ``file_sha1`` is known (or came earlier in `entries`) is not stored again and the track that is
         there is returned in its place.  The result is parallel to `entries`.  Ids are positive, ascending and never
-        given again, not even after a removal.
+        given again, not even after a removal; but an entry that brings an ``id``, from a backup, is stored under that one, and
+        those given afterwards are greater.
+
+        Raises `TrackIdTaken` where an entry that is to be stored brings the id of another track.
         """
         ...
 
@@ -55,7 +59,7 @@ class Index(Protocol):
         """
         ...
 
-    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits | PlacedHits:
         """Return every meeting of a query hash with a posting of a track that is not disabled, one row a meeting.
 
         Repeated query hashes each count.

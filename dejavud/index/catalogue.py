@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Catalogue:
-    """Tracks by id and by content.  For any thread.
+    """Tracks by id and by content, disabled ones too.  For any thread.
 
     tracks : ascending by id; a kilobyte each.
     """
@@ -34,6 +34,16 @@ class Catalogue:
                 self._ids.append(track.id)
                 self._by_id[track.id] = track
                 self._ids_by_sha1[track.file_sha1] = track.id
+
+    def replace(self, tracks: Iterable[Track]) -> None:
+        """Have these tracks as they are now; those that are not there are no matter."""
+        with self._lock:
+            self._by_id.update((track.id, track) for track in tracks if track.id in self._by_id)
+
+    def disabled(self) -> list[int]:
+        """Return the ids of disabled tracks."""
+        with self._lock:
+            return [track.id for track in self._by_id.values() if track.disabled]
 
     def remove(self, tracks: Iterable[Track]) -> None:
         """Forget tracks; those that are not there are no matter."""

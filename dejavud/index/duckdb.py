@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -24,7 +24,7 @@ from dejavud.index.constellation_codec import decode_constellation, encode_const
 from dejavud.index.duckdb_connection import SharedConnection
 from dejavud.index.duckdb_errors import translated
 from dejavud.index.duckdb_file import connect
-from dejavud.index.entries import MAX_ID, possible_ids, stored_track
+from dejavud.index.entries import MAX_ID, edited, possible_ids, stored_tracks
 from dejavud.index.meetings import MAX_HITS, DistinctHashes
 from dejavud.index.postings import Postings, postings_of
 from dejavud.values import Hits, IndexStatistics, Track
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dejavud.fingerprint.params import HashParams
-    from dejavud.values import Constellation, Hashes, NewTrack
+    from dejavud.values import Array, Constellation, Hashes, NewTrack, TrackEdit
 
 DEFAULT_MEMORY_BYTES = 512 << 20
 """What DuckDB may hold, its cache of blocks above all.  With 80 M postings it is no slower in a quarter of that, as the system
 keeps the file in memory anyway."""
 DEFAULT_THREADS = 2
 
-_TRACK_COLUMNS = "id, title, artist, album, path, file_sha1, duration_s, n_peaks, n_hashes, added_at"
+_TRACK_COLUMNS = "id, title, artist, album, path, file_sha1, duration_s, n_peaks, n_hashes, added_at, disabled"
 _LOOKUP = "SELECT which, track_id, frame FROM postings JOIN asked USING (hash)"
 
 
@@ -74,6 +74,13 @@ class _Counted(NamedTuple):
     n_writes: int
 
 
+class _Disabled(NamedTuple):
+    """Which tracks were disabled after so many writes: int32 [n]."""
+
+    ids: Array
+    n_writes: int
+
+
 class DuckDBIndex:
     """The contract of a store (`dejavud.index.base.Store`) over one DuckDB file: a cursor a call, one write at a time.
 
@@ -92,6 +99,7 @@ class DuckDBIndex:
             0  # begun or done: what was counted before the last of them ended is no longer known to be true
         )
         self._counted = _Counted(IndexStatistics(0, 0, 0.0, 0), -1)
+        self._disabled = _Disabled(np.empty(0, np.int32), -1)
 
     def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
         """See `Index.add`."""
@@ -101,10 +109,9 @@ class DuckDBIndex:
             fresh = {entry.file_sha1: entry for entry in reversed(entries) if entry.file_sha1 not in by_sha1}
             added = dict.fromkeys(sha1 for sha1 in sha1s if sha1 in fresh)
             if added:
-                now = datetime.now(UTC)
-                first_id = _take_ids(cursor, len(added))
-                tracks = [stored_track(fresh[sha1], first_id + n, now) for n, sha1 in enumerate(added)]
-                _insert(cursor, tracks, [fresh[sha1] for sha1 in added])
+                new = [fresh[sha1] for sha1 in added]
+                tracks = _numbered(cursor, new)
+                _insert(cursor, tracks, new)
                 by_sha1 |= {track.file_sha1: track for track in tracks}
             return [by_sha1[sha1] for sha1 in sha1s]
 
@@ -116,6 +123,20 @@ class DuckDBIndex:
             for table, column in (("postings", "track_id"), ("constellations", "track_id"), ("tracks", "id")):
                 cursor.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?::INTEGER[]))", [ids])  # noqa: S608 - names from the line above
             return gone
+
+    def edit(self, edits: Mapping[int, TrackEdit]) -> Sequence[Track]:
+        """See `Index.edit`."""
+        with self._writing() as cursor:
+            before = _tracks_where(cursor, _HAS_ID, [possible_ids(edits)])
+            tracks = [edited(track, edits[track.id]) for track in before]
+            changed = [
+                (track.id, track.title, track.artist, track.album, track.disabled)
+                for track, old in zip(tracks, before, strict=True)
+                if track != old
+            ]
+            if changed:
+                cursor.execute(_EDIT, [list(column) for column in zip(*changed, strict=True)])
+            return tracks
 
     def tracks(
         self,
@@ -154,7 +175,7 @@ class DuckDBIndex:
                 if timeout_s is not None:
                     left_s = started_s + timeout_s - time.monotonic()
                     cursor.execute(f"SET SESSION max_execution_time = {max(1, round(left_s * 1000))}")
-                found = cursor.execute(_LOOKUP).fetchnumpy()
+                found = self._without_disabled(cursor, cursor.execute(_LOOKUP).fetchnumpy())
             except duckdb.InterruptException as error:
                 raise Timeout(what="the look-up", limit_s=timeout_s) from error
         return asked.meetings(found["which"], found["track_id"], found["frame"], max_hits=self._max_hits)
@@ -182,13 +203,25 @@ class DuckDBIndex:
             self._connection.check_open()
             return replace(self._counted.statistics, size_bytes=_file_bytes(self.path))
         with self._reading() as cursor:
-            n_tracks, n_postings, duration_s = cursor.execute(
-                "SELECT count(*), coalesce(sum(n_hashes), 0)::BIGINT, coalesce(sum(duration_s), 0) FROM tracks"
+            n_tracks, n_postings, duration_s, n_disabled = cursor.execute(
+                "SELECT count(*), coalesce(sum(n_hashes), 0)::BIGINT, coalesce(sum(duration_s), 0),"
+                " count(*) FILTER (WHERE disabled) FROM tracks"
             ).fetchall()[0]
             size_bytes = _memory_bytes(cursor) if self.path is None else _file_bytes(self.path)
-        statistics = IndexStatistics(n_tracks, n_postings, duration_s, size_bytes)
+        statistics = IndexStatistics(n_tracks, n_postings, duration_s, size_bytes, n_disabled)
         self._counted = _Counted(statistics, n_writes)
         return statistics
+
+    def _without_disabled(self, cursor: duckdb.DuckDBPyConnection, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the rows that are not of disabled tracks; which those are is read anew after a write only."""
+        n_writes = self._n_writes
+        if self._disabled.n_writes != n_writes:
+            ids = cursor.execute("SELECT id FROM tracks WHERE disabled").fetchnumpy()["id"]
+            self._disabled = _Disabled(np.asarray(ids, np.int32), n_writes)
+        if not len(self._disabled.ids):
+            return found
+        kept = ~np.isin(found["track_id"], self._disabled.ids)
+        return {name: column[kept] for name, column in found.items()}
 
     def postings(self, first_id: int, last_id: int) -> Postings:
         """See `dejavud.index.base.Store.postings`."""
@@ -216,6 +249,11 @@ class DuckDBIndex:
                 self._n_writes += 1
 
 
+_EDIT = (
+    "UPDATE tracks SET title = new.title, artist = new.artist, album = new.album, disabled = new.disabled FROM (SELECT"
+    " unnest(?::INTEGER[]) AS id, unnest(?::VARCHAR[]) AS title, unnest(?::VARCHAR[]) AS artist,"
+    " unnest(?::VARCHAR[]) AS album, unnest(?::BOOLEAN[]) AS disabled) AS new WHERE tracks.id = new.id"
+)
 _HAS_ID = "id IN (SELECT unnest(?::INTEGER[]))"
 _HAS_SHA1 = "file_sha1 IN (SELECT unnest(?::VARCHAR[]))"
 
@@ -228,17 +266,20 @@ def _tracks_where(
         f"SELECT {_TRACK_COLUMNS} FROM tracks WHERE {condition} ORDER BY id LIMIT ?",  # noqa: S608 - conditions of this module
         [*values, limit],
     ).fetchall()
-    return [Track(*[*row[:-1], row[-1].replace(tzinfo=UTC)]) for row in rows]
+    return [Track(*[*row[:-2], row[-2].replace(tzinfo=UTC), row[-1]]) for row in rows]
 
 
-def _take_ids(cursor: duckdb.DuckDBPyConnection, n_ids: int) -> int:
-    """Return the first of `n_ids` consecutive ids that no track ever had."""
+def _numbered(cursor: duckdb.DuckDBPyConnection, entries: Sequence[NewTrack]) -> list[Track]:
+    """Return `entries` as the tracks to store, with ids that no track ever had or that they bring."""
     key = schema.NEXT_TRACK_ID
-    first_id = int(cursor.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchall()[0][0])
-    if first_id + n_ids > MAX_ID:
+    next_id = int(cursor.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchall()[0][0])
+    brought = [entry.id for entry in entries if entry.id is not None]
+    taken = [track.id for track in _tracks_where(cursor, _HAS_ID, [brought])] if brought else []
+    tracks, next_id = stored_tracks(entries, next_id, taken, datetime.now(UTC))
+    if next_id > MAX_ID:
         raise IndexUnavailable(reason="it has given out every id there is")
-    cursor.execute("UPDATE meta SET value = ? WHERE key = ?", [str(first_id + n_ids), key])
-    return first_id
+    cursor.execute("UPDATE meta SET value = ? WHERE key = ?", [str(next_id), key])
+    return tracks
 
 
 def _insert(cursor: duckdb.DuckDBPyConnection, tracks: Sequence[Track], entries: Sequence[NewTrack]) -> None:
@@ -254,11 +295,13 @@ def _insert(cursor: duckdb.DuckDBPyConnection, tracks: Sequence[Track], entries:
             track.duration_s,
             track.n_peaks,
             track.n_hashes,
-            track.added_at.replace(tzinfo=None),
+            track.added_at.astimezone(UTC).replace(tzinfo=None),
+            track.disabled,
         )
         for track in tracks
     ]
-    _insert_rows(cursor, "tracks", ("INTEGER", *["VARCHAR"] * 5, "DOUBLE", "INTEGER", "INTEGER", "TIMESTAMP"), rows)
+    types = ("INTEGER", *["VARCHAR"] * 5, "DOUBLE", "INTEGER", "INTEGER", "TIMESTAMP", "BOOLEAN")
+    _insert_rows(cursor, "tracks", types, rows)
     parts = [
         (track.id, part, encoded[start : start + schema.PART_BYTES])
         for track, entry in zip(tracks, entries, strict=True)

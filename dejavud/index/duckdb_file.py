@@ -15,6 +15,8 @@ from dejavud.index import schema
 from dejavud.index.duckdb_errors import translated
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dejavud.fingerprint.params import HashParams
 
 _IN_USE = '"dejavud: open in this process"'
@@ -48,7 +50,9 @@ def connect(path: Path | None, params: HashParams, *, memory_bytes: int, threads
                 _create_tables(connection, params)
             else:
                 _claim(connection, path)
-                schema.check_meta(_read_meta(connection, path, params), params, path=str(path))
+                meta = _read_meta(connection, path, params)
+                schema.check_meta(meta, params, path=str(path))
+                _bring_forward(connection, meta)
             connection.execute(
                 "SET enable_external_access = false"
             )  # from here on SQL reads no other file and no network
@@ -118,6 +122,16 @@ def _create_tables(connection: duckdb.DuckDBPyConnection, params: HashParams) ->
         connection.execute(statement)
     connection.executemany("INSERT INTO meta VALUES (?, ?)", list(schema.new_meta(params).items()))
     connection.commit()
+
+
+def _bring_forward(connection: duckdb.DuckDBPyConnection, meta: Mapping[str, str]) -> None:
+    """Make the tables of an older version those of ours, in one transaction."""
+    steps = schema.missing_steps(meta)
+    if steps:
+        connection.begin()
+        for statement in steps:
+            connection.execute(statement)
+        connection.commit()
 
 
 def _read_meta(connection: duckdb.DuckDBPyConnection, path: Path, params: HashParams) -> dict[str, str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dejavud.errors import TrackIdTaken
 from dejavud.values import Track
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from dejavud.values import NewTrack
+    from dejavud.values import NewTrack, TrackEdit
 
 _UNSTORABLE = re.compile("[\ud800-\udfff\0]")
 
@@ -31,7 +33,41 @@ def stored_track(entry: NewTrack, track_id: int, added_at: datetime) -> Track:
         duration_s=float(entry.duration_s),
         n_peaks=len(entry.constellation),
         n_hashes=len(entry.hashes),
-        added_at=added_at,
+        added_at=entry.added_at or added_at,
+        disabled=entry.disabled,
+    )
+
+
+def stored_tracks(
+    entries: Sequence[NewTrack], next_id: int, taken: Collection[int], added_at: datetime
+) -> tuple[list[Track], int]:
+    """Return `entries`, no two of one content, as the tracks that an index keeps, and the id that the next one gets.
+
+    next_id : greater than all ids that were ever given.
+    taken : ids that tracks have; of those that entries bring at least.
+
+    Raises `TrackIdTaken`.
+    """
+    tracks: list[Track] = []
+    used = set(taken)
+    for entry in entries:
+        track_id = next_id if entry.id is None else entry.id
+        if track_id in used:
+            raise TrackIdTaken(track_id=track_id)
+        used.add(track_id)
+        tracks.append(stored_track(entry, track_id, added_at))
+        next_id = max(next_id, track_id + 1)
+    return tracks, next_id
+
+
+def edited(track: Track, edit: TrackEdit) -> Track:
+    """Return `track` with the changes of `edit`."""
+    return replace(
+        track,
+        title=track.title if edit.title is None else _storable(edit.title),
+        artist=track.artist if edit.artist is None else _storable(edit.artist) or None,
+        album=track.album if edit.album is None else _storable(edit.album) or None,
+        disabled=track.disabled if edit.disabled is None else edit.disabled,
     )
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dejavud.errors import IndexUnavailable, Timeout
-from dejavud.index.entries import MAX_ID, possible_ids, stored_track
+from dejavud.index.entries import MAX_ID, edited, possible_ids, stored_tracks
 from dejavud.index.meetings import MAX_HITS, within_bound
 from dejavud.index.postings import Postings
 from dejavud.values import Hits, IndexStatistics
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dejavud.values import Constellation, Hashes, NewTrack, Track
+    from dejavud.values import Constellation, Hashes, NewTrack, Track, TrackEdit
 
     Array = NDArray[Any]
 
@@ -30,18 +30,25 @@ _HASHES_A_STEP = 1 << 14
 """Query hashes looked up between two looks at the clock."""
 
 
-@dataclass(frozen=True, slots=True)
+_NARROW = (np.uint32, np.int32, np.int32)
+
+
+@dataclass(frozen=True)
 class _Contents:
     """Everything at one moment; a write makes a new one, so a read that took this one sees whole tracks only.
 
-    hashes : uint32 or, once there are wide ones, uint64 [n], ascending; track_ids, frames : int32 [n], the postings in the same order.
+    postings : ascending by hash; the hashes are wide once there are wide ones.
     """
 
     tracks: Mapping[int, Track] = field(default_factory=dict)
     constellations: Mapping[int, Constellation] = field(default_factory=dict)
-    hashes: Array = field(default_factory=lambda: np.empty(0, np.uint32))
-    track_ids: Array = field(default_factory=lambda: np.empty(0, np.int32))
-    frames: Array = field(default_factory=lambda: np.empty(0, np.int32))
+    postings: Postings = field(default_factory=lambda: Postings(*(np.empty(0, kind) for kind in _NARROW)))
+
+    @cached_property
+    def asked(self) -> Postings:
+        """Return the postings of tracks that are not disabled, in the same order."""
+        disabled = [track.id for track in self.tracks.values() if track.disabled]
+        return self.postings.of(~np.isin(self.postings.track_ids, disabled)) if disabled else self.postings
 
 
 class MemoryIndex:
@@ -63,24 +70,26 @@ class MemoryIndex:
         with self._write_lock:
             now = self._open_contents()
             by_sha1 = {track.file_sha1: track for track in now.tracks.values()}
-            added: dict[int, NewTrack] = {}
-            added_at = datetime.now(UTC)
-            for entry in entries:
-                if entry.file_sha1 not in by_sha1:
-                    by_sha1[entry.file_sha1] = stored_track(entry, self._next_id + len(added), added_at)
-                    added[self._next_id + len(added)] = entry
-            hashes = np.concatenate([now.hashes, *(entry.hashes.values for entry in added.values())])
+            fresh = {entry.file_sha1: entry for entry in reversed(entries) if entry.file_sha1 not in by_sha1}
+            new = [fresh[sha1] for sha1 in dict.fromkeys(e.file_sha1 for e in entries if e.file_sha1 in fresh)]
+            tracks, next_id = stored_tracks(new, self._next_id, now.tracks.keys(), datetime.now(UTC))
+            by_sha1 |= {track.file_sha1: track for track in tracks}
+            added = dict(zip([track.id for track in tracks], new, strict=True))
+            before = now.postings
+            hashes = np.concatenate([before.hashes, *(entry.hashes.values for entry in new)])
             order = np.argsort(hashes, kind="stable")
             ids = [np.full(len(entry.hashes), track_id, np.int32) for track_id, entry in added.items()]
-            offsets = [entry.hashes.offsets for entry in added.values()]
+            offsets = [entry.hashes.offsets for entry in new]
             self._contents = _Contents(
-                {**now.tracks, **{track.id: track for track in by_sha1.values() if track.id in added}},
+                {**now.tracks, **{track.id: track for track in tracks}},
                 {**now.constellations, **{track_id: entry.constellation for track_id, entry in added.items()}},
-                hashes[order],
-                np.concatenate([now.track_ids, *ids])[order],
-                np.concatenate([now.frames, *offsets])[order],
+                Postings(
+                    hashes[order],
+                    np.concatenate([before.track_ids, *ids])[order],
+                    np.concatenate([before.frames, *offsets])[order],
+                ),
             )
-            self._next_id += len(added)
+            self._next_id = next_id
             return [by_sha1[entry.file_sha1] for entry in entries]
 
     def remove(self, track_ids: Sequence[int]) -> Sequence[Track]:
@@ -88,16 +97,20 @@ class MemoryIndex:
         with self._write_lock:
             now = self._open_contents()
             gone = {track_id: now.tracks[track_id] for track_id in possible_ids(track_ids) if track_id in now.tracks}
-            kept = ~np.isin(now.track_ids, list(gone))
-            self._contents = dataclasses.replace(
-                now,
-                tracks={track_id: track for track_id, track in now.tracks.items() if track_id not in gone},
-                constellations={i: stars for i, stars in now.constellations.items() if i not in gone},
-                hashes=now.hashes[kept],
-                track_ids=now.track_ids[kept],
-                frames=now.frames[kept],
+            self._contents = _Contents(
+                {track_id: track for track_id, track in now.tracks.items() if track_id not in gone},
+                {track_id: stars for track_id, stars in now.constellations.items() if track_id not in gone},
+                now.postings.of(~np.isin(now.postings.track_ids, list(gone))),
             )
             return list(gone.values())
+
+    def edit(self, edits: Mapping[int, TrackEdit]) -> Sequence[Track]:
+        """See `Index.edit`."""
+        with self._write_lock:
+            now = self._open_contents()
+            changed = {i: edited(now.tracks[i], edits[i]) for i in possible_ids(edits) if i in now.tracks}
+            self._contents = _Contents({**now.tracks, **changed}, now.constellations, now.postings)
+            return list(changed.values())
 
     def tracks(
         self,
@@ -120,7 +133,7 @@ class MemoryIndex:
     def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
         """See `Index.lookup`."""
         started_s = time.monotonic()
-        now = self._open_contents()
+        now = self._open_contents().asked
         starts, ends = np.empty(len(hashes), np.int64), np.empty(len(hashes), np.int64)
         for first in range(0, len(hashes), _HASHES_A_STEP):
             part = slice(first, first + _HASHES_A_STEP)
@@ -150,19 +163,20 @@ class MemoryIndex:
     def statistics(self) -> IndexStatistics:
         """See `Index.statistics`."""
         now = self._open_contents()
-        arrays = (now.hashes, now.track_ids, now.frames)
+        postings = now.postings
+        arrays = (postings.hashes, postings.track_ids, postings.frames)
         return IndexStatistics(
             n_tracks=len(now.tracks),
-            n_postings=len(now.hashes),
+            n_postings=len(postings),
             duration_s=sum(track.duration_s for track in now.tracks.values()),
             size_bytes=sum(array.nbytes for array in arrays),
+            n_disabled=sum(track.disabled for track in now.tracks.values()),
         )
 
     def postings(self, first_id: int, last_id: int) -> Postings:
         """See `dejavud.index.base.Store.postings`."""
-        now = self._open_contents()
-        own = (now.track_ids >= first_id) & (now.track_ids <= last_id)
-        return Postings(now.hashes[own], now.track_ids[own], now.frames[own])
+        postings = self._open_contents().postings
+        return postings.of((postings.track_ids >= first_id) & (postings.track_ids <= last_id))
 
     def _open_contents(self) -> _Contents:
         contents = self._contents

@@ -41,6 +41,10 @@ class Postings:
     def __len__(self) -> int:
         return len(self.hashes)
 
+    def of(self, chosen: Array) -> Postings:
+        """Return those that `chosen`, bool [n], names, in the same order."""
+        return Postings(self.hashes[chosen], self.track_ids[chosen], self.frames[chosen])
+
 
 def postings_of(tracks: Sequence[Track], entries: Sequence[NewTrack]) -> Postings:
     """Return the postings of `entries`, which were stored as `tracks`, each track's in order of frame.

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from dejavud.index.base import Store
     from dejavud.index.segment import Segment
-    from dejavud.values import Constellation, Hashes, Hits, IndexStatistics, NewTrack, Track
+    from dejavud.placed_hits import PlacedHits
+    from dejavud.values import Constellation, Hashes, Hits, IndexStatistics, NewTrack, Track, TrackEdit
 
 GROWTH = 4
 """A segment is merged with those after it once they hold more than a quarter of it.
@@ -41,9 +42,14 @@ class ResidentIndex:
         self._store = store
         self._max_hits = max_hits
         self._writing = threading.RLock()
-        self._view: View | None = None  # while the store answers
+        self._view: View | None = None  # of all tracks; None while the store answers
+        self._asked = View()  # the view without the disabled
+        self._disabled: frozenset[int] = frozenset()
         self._catalogue = Catalogue(())
         self._removed: set[int] = set()  # since the start: what is built meanwhile may still have them
+        self._edited: dict[int, Track] = {}  # since the start: what is built meanwhile may have read them before
+        self._greatest_id = 0
+        self._n_restored = 0
         self._n_settled = 0  # parts that upkeep merges; adds leave them alone
         self._is_closed = False
         self._tell: Callable[[], None] = _nobody
@@ -65,12 +71,17 @@ class ResidentIndex:
             new = {
                 track.id: entry for track, entry in zip(tracks, entries, strict=True) if track.id not in self._catalogue
             }
+            is_restored = any(entry.id is not None for entry in new.values())
+            if is_restored and (self._view is None or min(new) <= self._greatest_id):
+                self._start_anew()  # an id may be given again: what is mapped or being built may hold its old postings
+            self._greatest_id = max([self._greatest_id, *new])
             if self._view is not None and new:
                 added = sorted({track.id: track for track in tracks if track.id in new}.values(), key=lambda t: t.id)
                 fresh = [new[track.id] for track in added]
                 stars = {track.id: entry.constellation for track, entry in zip(added, fresh, strict=True)}
                 self._append(segments_of(added, postings_of(added, fresh), stars))
                 self._catalogue.add(added)
+                self._look(self._view, self._disabled.union(track.id for track in added if track.disabled))
         self._tell()
         return tracks
 
@@ -80,10 +91,22 @@ class ResidentIndex:
             gone = self._store.remove(track_ids)
             self._removed.update(track.id for track in gone)
             if self._view is not None:
-                self._view = self._view.without(track.id for track in gone)
                 self._catalogue.remove(gone)
+                ids = [track.id for track in gone]
+                self._look(self._view.without(ids), self._disabled.difference(ids))
         self._tell()
         return gone
+
+    def edit(self, edits: Mapping[int, TrackEdit]) -> Sequence[Track]:
+        """See `Index.edit`."""
+        with self._in_doubt_if_it_fails():
+            changed = self._store.edit(edits)
+            self._edited.update((track.id, track) for track in changed)
+            if self._view is not None:
+                self._catalogue.replace(changed)
+                others = self._disabled.difference(track.id for track in changed)
+                self._look(self._view, others.union(track.id for track in changed if track.disabled))
+        return changed
 
     def tracks(
         self,
@@ -97,12 +120,11 @@ class ResidentIndex:
         source = self._store.tracks if self._current() is None else self._catalogue.select
         return source(ids=ids, sha1s=sha1s, limit=limit, after_id=after_id)
 
-    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits | PlacedHits:
         """See `Index.lookup`."""
-        view = self._current()
-        if view is None:
+        if self._current() is None:
             return self._store.lookup(hashes, timeout_s=timeout_s)
-        return view.lookup(hashes, timeout_s=timeout_s, max_hits=self._max_hits)
+        return self._asked.lookup(hashes, timeout_s=timeout_s, max_hits=self._max_hits)
 
     def constellations(self, track_ids: Sequence[int]) -> Mapping[int, Constellation]:
         """See `Index.constellations`."""
@@ -126,13 +148,20 @@ class ResidentIndex:
         with self._writing:
             yield
 
+    @property
+    def n_restored(self) -> int:
+        """Return how often ids came that may have been another track's before: what was read earlier is of no use for a view."""
+        return self._n_restored
+
     def show(self, view: View, tracks: Sequence[Track]) -> None:
         """Answer from `view` from now on, whose tracks these are; for a block of `writes_held`, in which both were made complete."""
         if self._is_closed:
             raise IndexUnavailable(reason="it is closed")
-        self._catalogue = Catalogue([track for track in tracks if track.id not in self._removed])
+        now = [self._edited.get(track.id, track) for track in tracks if track.id not in self._removed]
+        self._catalogue = Catalogue(now)
+        self._greatest_id = max([self._greatest_id, *(track.id for track in now)])
         self._n_settled = view.n_mapped
-        self._view = view.without(self._removed)
+        self._look(view.without(self._removed), frozenset(track.id for track in now if track.disabled))
 
     def hide(self) -> None:
         """Answer from the store from now on."""
@@ -154,9 +183,22 @@ class ResidentIndex:
                 return False
             new = () if part is None else (Part(part.segment.without(self._removed), part.folder),)
             parts = (*self._view.parts[:first], *new, *self._view.parts[end:])
-            self._view = View(tuple(sorted(parts, key=lambda part: part.folder is None)))
-            self._n_settled = self._view.n_mapped
+            view = View(tuple(sorted(parts, key=lambda part: part.folder is None)))
+            self._n_settled = view.n_mapped
+            self._look(view, self._disabled)
             return True
+
+    def _look(self, view: View, disabled: frozenset[int]) -> None:
+        """Have `view` from now on, asked without those of its tracks that are `disabled`."""
+        self._asked = view.without(disabled) if disabled else view
+        self._view, self._disabled = view, disabled
+
+    def _start_anew(self) -> None:
+        """Have the view made anew, of nothing that was read before now."""
+        self._view = None
+        self._n_restored += 1
+        self._removed.clear()
+        self._edited.clear()
 
     def _append(self, segments: Sequence[Segment]) -> None:
         """Have `segments` at the end of the view, merged with those before it that are in memory and no longer much greater."""

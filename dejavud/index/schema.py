@@ -20,20 +20,31 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import HashParams
 
-VERSION = 1
+VERSION = 2
 
 TABLES = {
     "meta": "key VARCHAR NOT NULL, value VARCHAR NOT NULL",
     "tracks": (
         "id INTEGER NOT NULL, title VARCHAR NOT NULL, artist VARCHAR, album VARCHAR, path VARCHAR,"
         " file_sha1 VARCHAR NOT NULL, duration_s DOUBLE NOT NULL, n_peaks INTEGER NOT NULL, n_hashes INTEGER NOT NULL,"
-        " added_at TIMESTAMP NOT NULL"  # UTC
+        " added_at TIMESTAMP NOT NULL,"  # UTC
+        " disabled BOOLEAN NOT NULL"
     ),
     "constellations": "track_id INTEGER NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL USING COMPRESSION uncompressed",
     "postings": "hash {hash_type} NOT NULL, track_id INTEGER NOT NULL, frame INTEGER NOT NULL",
 }
 """Columns by table; those of ``tracks`` are the fields of `dejavud.values.Track`, in their order.  A hash is as wide as the
 profile makes it."""
+
+STEPS: dict[int, tuple[str, ...]] = {
+    2: (
+        "ALTER TABLE tracks ADD COLUMN disabled BOOLEAN DEFAULT false",
+        "ALTER TABLE tracks ALTER COLUMN disabled SET NOT NULL",
+        "ALTER TABLE tracks ALTER COLUMN disabled DROP DEFAULT",
+    ),
+}
+"""The statements that make each version of the one before it, for DuckDB; all that a file lacks are run in one transaction when it
+is opened."""
 
 _HASH_TYPES = {32: "UINTEGER", 64: "UBIGINT"}
 
@@ -64,6 +75,13 @@ def new_meta(params: HashParams) -> dict[str, str]:
         "params": json.dumps(params.stored(), sort_keys=True),
         NEXT_TRACK_ID: "1",
     }
+
+
+def missing_steps(meta: Mapping[str, str]) -> list[str]:
+    """Return the statements that bring an index with this `meta`, which `check_meta` let pass, to our version; none where it has it."""
+    found = int(meta["schema_version"])
+    steps = [statement for version in range(found + 1, VERSION + 1) for statement in STEPS[version]]
+    return [*steps, f"UPDATE meta SET value = '{VERSION}' WHERE key = 'schema_version'"] if steps else []  # noqa: S608 - a number of ours
 
 
 def check_meta(meta: Mapping[str, str], params: HashParams, *, path: str) -> None:

@@ -135,7 +135,7 @@ class Upkeep:
             self._index.hide()
             self._folder.delete()
             return "too_large"
-        if self._index.view() is None:
+        while self._index.view() is None:
             self._build()
         while self._merge_what_is_due():
             pass
@@ -151,7 +151,11 @@ class Upkeep:
             raise _StoppedError
 
     def _build(self) -> None:
-        """Make the view: of the segments that are there and, from the store, of all else, down to what was added meanwhile."""
+        """Make the view: of the segments that are there and, from the store, of all else, down to what was added meanwhile.
+
+        Makes none where tracks were restored meanwhile, under ids that may have been others' when they were read.
+        """
+        n_restored = self._index.n_restored
         tracks = self._listed(0)
         mapped = self._usable(tracks)
         covered = np.concatenate([np.empty(0, np.int32), *(part.segment.tracks["id"] for part in mapped)])
@@ -173,6 +177,8 @@ class Upkeep:
             mapped += map(self._written, fitting(loose))
             loose = []
         with self._index.writes_held():
+            if self._index.n_restored != n_restored:
+                return
             late = self._listed(tracks[-1].id if tracks else 0)
             loose = [merged_in_memory(group) for group in fitting(loose)]
             loose += self._read(late) if late else []

@@ -41,6 +41,7 @@ TABLE: dict[str, Codes] = {
     "unsupported_url": Codes(422, -32015, 1003),
     "unreachable_url": Codes(502, -32016, 1011),
     "track_not_found": Codes(404, -32020, 1003),
+    "track_id_taken": Codes(409, -32027, 1011),
     "index_unavailable": Codes(503, -32021, 1011),
     "index_locked": Codes(503, -32022, 1011),
     "index_damaged": Codes(503, -32023, 1011),

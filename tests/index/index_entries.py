@@ -19,12 +19,12 @@ from dejavud.index.upkeep import Portions, Upkeep
 from dejavud.values import Constellation, Hashes, NewTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dejavud.fingerprint.params import HashParams
     from dejavud.index.base import Index, Store
-    from dejavud.values import Hits, Track
+    from dejavud.values import Hits, Track, TrackEdit
 
 KINDS = (
     "memory",
@@ -89,6 +89,12 @@ class WritingIndex:
         gone = self._index.remove(track_ids)
         self._upkeep.run(never)
         return gone
+
+    def edit(self, edits: Mapping[int, TrackEdit]) -> Sequence[Track]:
+        """See `Index.edit`."""
+        changed = self._index.edit(edits)
+        self._upkeep.run(never)
+        return changed
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else an index has
         return getattr(self._index, name)

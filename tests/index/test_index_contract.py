@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 from index_entries import meetings_of, new_track, open_kind, rows_of, sha1_of
 
-from dejavud.errors import IndexUnavailable, Timeout
-from dejavud.values import Constellation, Hashes
+from dejavud.errors import IndexUnavailable, Timeout, TrackIdTaken
+from dejavud.values import Constellation, Hashes, TrackEdit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -182,6 +183,108 @@ def test_remove_deletes_all_that_belongs_to_a_track(index: Index) -> None:
     assert list(index.remove([one.id])) == []
 
 
+def test_edits_change_what_they_name_and_nothing_else(index: Index) -> None:
+    """None leaves a field as it is, an empty artist or album takes it away; answers ascend by id, without what is not there."""
+    one, two = index.add([new_track(seed, album="Album") for seed in (1, 2)])
+    edits = {two.id: TrackEdit(artist="", album=""), 99: TrackEdit(title="x"), one.id: TrackEdit(title="Ñandú\0 🎵")}
+    changed = list(index.edit(edits))
+    assert changed == [replace(one, title="Ñandú\ufffd 🎵"), replace(two, artist=None, album=None)]
+    assert list(index.tracks()) == changed
+    assert list(index.edit({})) == []
+    assert list(index.edit(dict.fromkeys([0, -1, 2**31, 10**30], TrackEdit(title="x")))) == []
+
+
+def test_a_disabled_track_is_kept_and_in_no_look_up(index: Index) -> None:
+    """It vanishes when edit returns, is still listed, counted and read, and comes back whole when it is enabled."""
+    one, two = index.add([new_track(seed) for seed in (1, 2)])
+    query = new_track(1).hashes
+    before = rows_of(index.lookup(query))
+    (disabled,) = index.edit({one.id: TrackEdit(disabled=True)})
+    assert disabled == replace(one, disabled=True)
+    assert set(index.lookup(query).track_ids.tolist()) == {two.id}
+    assert list(index.tracks()) == [disabled, two]
+    assert set(index.constellations([one.id, two.id])) == {one.id, two.id}
+    statistics = index.statistics()
+    assert (statistics.n_tracks, statistics.n_disabled, statistics.n_postings) == (2, 1, 400)
+    (again,) = index.add([new_track(1)])
+    assert again == disabled
+    assert list(index.edit({one.id: TrackEdit(disabled=False)})) == [one]
+    assert rows_of(index.lookup(query)) == before
+
+
+def test_tracks_come_and_go_beside_a_disabled_one(index: Index) -> None:
+    """What is added, renamed or removed later leaves it disabled; removing it removes all of it."""
+    one, two = index.add([new_track(seed) for seed in (1, 2)])
+    index.edit({one.id: TrackEdit(disabled=True)})
+    (three,) = index.add([new_track(3)])
+    index.edit({one.id: TrackEdit(title="renamed")})
+    index.remove([two.id])
+    query = new_track(1).hashes
+    assert set(index.lookup(query).track_ids.tolist()) == {three.id}
+    index.remove([one.id])
+    assert (index.statistics().n_disabled, index.statistics().n_tracks) == (0, 1)
+    (back,) = index.add([new_track(1)])
+    assert set(index.lookup(query).track_ids.tolist()) == {three.id, back.id}
+
+
+def test_disabled_tracks_do_not_count_for_the_bound(kind: str, tmp_path: Path, params: Params) -> None:
+    """A steady tone that is disabled takes nothing from the others."""
+    with open_kind(kind, tmp_path, params, max_hits=10) as index:
+        tone, added = index.add(
+            [new_track(0, hashes=Hashes([8] * 50, range(50))), new_track(1, hashes=Hashes([8] * 5, range(5)))]
+        )
+        index.edit({tone.id: TrackEdit(disabled=True)})
+        assert rows_of(index.lookup(Hashes([8], [3]))) == [(3, added.id, frame) for frame in range(5)]
+
+
+def test_what_a_backup_brings_is_kept(index: Index) -> None:
+    """Id, time and state are as they are brought, below and above the others; later ids are greater."""
+    (first,) = index.add([new_track(1)])
+    index.remove([first.id])
+    (second,) = index.add([new_track(2)])
+    when = datetime(2011, 2, 3, 4, 5, 6, 789000, UTC)
+    brought = [
+        new_track(1, id=first.id, added_at=when, disabled=True),
+        new_track(3, id=70, added_at=when),
+        new_track(2, id=90),
+    ]
+    one, three, two = index.add(brought)
+    assert (one.id, one.added_at, one.disabled) == (first.id, when, True)
+    assert (three.id, three.added_at, three.disabled) == (70, when, False)
+    assert two == second
+    (later,) = index.add([new_track(4)])
+    assert later.id > 70
+    assert list(index.tracks()) == [one, two, three, later]
+    stored = {track.id: new_track(seed).hashes for seed, track in ((2, two), (3, three), (4, later))}
+    query = new_track(1).hashes
+    assert rows_of(index.lookup(query)) == meetings_of(query, stored)
+    assert set(index.constellations([first.id])) == {first.id}
+
+
+def test_an_id_that_is_taken_is_refused(index: Index) -> None:
+    """No track takes another's place, and nothing of the batch is stored."""
+    (one,) = index.add([new_track(1)])
+    with pytest.raises(TrackIdTaken):
+        index.add([new_track(2), new_track(3, id=one.id)])
+    with pytest.raises(TrackIdTaken):
+        index.add([new_track(2, id=50), new_track(3, id=50)])
+    assert list(index.tracks()) == [one]
+    assert rows_of(index.lookup(new_track(1).hashes)) == meetings_of(new_track(1).hashes, {one.id: new_track(1).hashes})
+
+
+def test_an_id_given_again_by_a_backup_brings_nothing_of_its_old_track(index: Index) -> None:
+    """After a removal its number may come back with another recording, which alone is found under it."""
+    one, two = index.add([new_track(seed) for seed in (1, 2)])
+    index.edit({one.id: TrackEdit(disabled=True)})
+    index.remove([one.id])
+    (other,) = index.add([new_track(3, id=one.id)])
+    query = new_track(1).hashes
+    assert rows_of(index.lookup(query)) == meetings_of(
+        query, {other.id: new_track(3).hashes, two.id: new_track(2).hashes}
+    )
+    np.testing.assert_array_equal(index.constellations([one.id])[one.id].frames, new_track(3).constellation.frames)
+
+
 def test_constellations_come_back_as_they_were_added(index: Index) -> None:
     """Frames, bins and the number of frames are the same, and unknown ids are left out."""
     entries = [new_track(seed) for seed in range(3)]
@@ -212,6 +315,7 @@ def test_a_closed_index_says_so(kind: str, tmp_path: Path, params: Params) -> No
     for call in (
         lambda: index.add([new_track(2)]),
         lambda: index.remove([1]),
+        lambda: index.edit({1: TrackEdit(title="x")}),
         index.tracks,
         lambda: index.lookup(new_track(1).hashes),
         lambda: index.lookup(NO_HASHES),

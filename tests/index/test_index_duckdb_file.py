@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
-from index_entries import new_track
+from index_entries import new_track, rows_of
 
 from dejavud.errors import IndexDamaged, IndexLocked, IndexUnavailable, ParamsMismatch, SchemaTooNew
+from dejavud.index import schema
 from dejavud.index.duckdb import open_duckdb
 from dejavud.index.duckdb_connection import SharedConnection
-from dejavud.values import Hashes
+from dejavud.values import Hashes, TrackEdit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,10 +70,66 @@ def test_a_later_schema_is_refused(path: Path, params: Params) -> None:
     """A file of a later version is not guessed at."""
     make_index(path, params)
     with duckdb.connect(path) as connection:
-        connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+        connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
     error = refused(path, params)
     assert isinstance(error, SchemaTooNew)
-    assert (error.details["found"], error.details["known"]) == (2, 1)
+    assert (error.details["found"], error.details["known"]) == (3, 2)
+
+
+VERSION_1 = """
+CREATE TABLE meta (key VARCHAR NOT NULL, value VARCHAR NOT NULL);
+CREATE TABLE tracks (id INTEGER NOT NULL, title VARCHAR NOT NULL, artist VARCHAR, album VARCHAR, path VARCHAR,
+    file_sha1 VARCHAR NOT NULL, duration_s DOUBLE NOT NULL, n_peaks INTEGER NOT NULL, n_hashes INTEGER NOT NULL,
+    added_at TIMESTAMP NOT NULL);
+CREATE TABLE constellations (track_id INTEGER NOT NULL, part INTEGER NOT NULL,
+    data BLOB NOT NULL USING COMPRESSION uncompressed);
+CREATE TABLE postings (hash UINTEGER NOT NULL, track_id INTEGER NOT NULL, frame INTEGER NOT NULL);
+"""
+"""The tables as the first release made them."""
+
+
+def make_version_1(path: Path, contents: Path) -> None:
+    """Leave an index as the first release would at `path`, with what the index at `contents` holds."""
+    with duckdb.connect(path) as connection:
+        connection.execute(VERSION_1)
+        connection.execute(f"ATTACH '{contents}' AS now (READ_ONLY)")
+        connection.execute("INSERT INTO tracks SELECT * EXCLUDE (disabled) FROM now.tracks")
+        connection.execute("INSERT INTO meta SELECT * FROM now.meta")
+        connection.execute("INSERT INTO constellations SELECT * FROM now.constellations")
+        connection.execute("INSERT INTO postings SELECT * FROM now.postings")
+        connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+
+
+def test_an_index_of_the_first_version_is_brought_forward(path: Path, params: Params, tmp_path: Path) -> None:
+    """It opens with all it holds, in ours from then on, and takes edits, additions and another opening."""
+    make_index(tmp_path / "now.duckdb", params)
+    make_version_1(path, tmp_path / "now.duckdb")
+    query = new_track(1, 20_000).hashes
+    with open_duckdb(tmp_path / "now.duckdb", params) as index:
+        tracks, hits = list(index.tracks()), rows_of(index.lookup(query))
+    with open_duckdb(path, params) as index:
+        assert list(index.tracks()) == tracks
+        assert rows_of(index.lookup(query)) == hits
+        index.edit({tracks[1].id: TrackEdit(disabled=True)})
+        (third,) = index.add([new_track(2)])
+        assert third.id > tracks[-1].id
+    with open_duckdb(path, params) as index:
+        assert [track.disabled for track in index.tracks()] == [False, True, False]
+    with duckdb.connect(path) as connection:
+        assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchall() == [("2",)]
+
+
+def test_an_index_that_cannot_be_brought_forward_is_left_as_it_is(
+    path: Path, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps are one transaction: where the last fails none was taken, and a later start does them all."""
+    make_index(tmp_path / "now.duckdb", params)
+    make_version_1(path, tmp_path / "now.duckdb")
+    with monkeypatch.context() as patched:
+        patched.setitem(schema.STEPS, 2, (*schema.STEPS[2], "ALTER TABLE tracks DROP COLUMN nothing"))
+        refused(path, params)
+    with open_duckdb(path, params) as index:
+        assert index.statistics().n_tracks == 2
 
 
 @pytest.mark.parametrize("change", ["UPDATE meta SET value = 'x'", "DELETE FROM meta", "DROP TABLE postings"])

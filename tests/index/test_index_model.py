@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from index_entries import never, new_track, open_kind, open_view, rows_of, sha1_of
 
+from dejavud.errors import TrackIdTaken
 from dejavud.fingerprint.params import Params
 from dejavud.index.memory import MemoryIndex
 from dejavud.index.upkeep import Portions
-from dejavud.values import Hashes
+from dejavud.values import Hashes, TrackEdit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +70,24 @@ class IndexMachine(RuleBasedStateMachine):
         """Remove tracks, some of them not there."""
         assert undated(self.index.remove(ids)) == undated(self.oracle.remove(ids))
 
+    @rule(ids=IDS, artist=st.sampled_from([None, "", "Ana"]), disabled=st.none() | st.booleans())
+    def edit(self, ids: list[int], artist: str | None, *, disabled: bool | None) -> None:
+        """Change tracks, some of them not there, some as they are already."""
+        edits = dict.fromkeys(ids, TrackEdit(artist=artist, disabled=disabled))
+        assert undated(self.index.edit(edits)) == undated(self.oracle.edit(edits))
+
+    @rule(seed=SEEDS, track_id=st.integers(1, 15), disabled=st.booleans())
+    def restore(self, seed: int, track_id: int, *, disabled: bool) -> None:
+        """Add a track under an id that it brings, which may have been another's, and may be still."""
+        entry = new_track(seed, 12 * (seed % 5), n_values=20, id=track_id, disabled=disabled)
+        answers: list[object] = []
+        for index in (self.index, self.oracle):
+            try:
+                answers.append(undated(index.add([entry])))
+            except TrackIdTaken as error:
+                answers.append(error.message)
+        assert answers[0] == answers[1]
+
     @rule(query=QUERIES)
     def look_up(self, query: list[tuple[int, int]]) -> None:
         """Ask for hashes, some of them several times."""
@@ -106,6 +125,7 @@ class IndexMachine(RuleBasedStateMachine):
         """Both hold as much."""
         mine, theirs = self.index.statistics(), self.oracle.statistics()
         assert (mine.n_tracks, mine.n_postings) == (theirs.n_tracks, theirs.n_postings)
+        assert mine.n_disabled == theirs.n_disabled
         assert mine.duration_s == theirs.duration_s
 
     @precondition(lambda self: hasattr(self, "index"))
