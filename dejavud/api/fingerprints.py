@@ -14,7 +14,8 @@ from dejavud.values import Hashes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from dejavud.values import Array, ClassicQuery, Hits, QueryFingerprint
+    from dejavud.placed_hits import AnyHits
+    from dejavud.values import Array, ClassicQuery, QueryFingerprint
 
 _BITS_A_DIGIT = 4
 
@@ -43,7 +44,7 @@ class Matches:
     """Where a query's hashes were met in the database; iterate it for (song_id, offset in the song less that in the query)."""
 
     query: QueryFingerprint | ClassicQuery
-    hits: Hits
+    hits: AnyHits
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -52,13 +53,13 @@ class Matches:
         return iter(meetings(self.hits))
 
 
-def meetings(hits: Hits) -> list[tuple[int, int]]:
+def meetings(hits: AnyHits) -> list[tuple[int, int]]:
     """Return (song_id, offset difference in frames) of every hit."""
     deltas = hits.track_offsets.astype(np.int64) - hits.query_offsets
     return list(zip(hits.track_ids.tolist(), deltas.tolist(), strict=True))
 
 
-def meetings_by_song(hits: Hits) -> dict[int, int]:
+def meetings_by_song(hits: AnyHits) -> dict[int, int]:
     """Return how many hits each song has, whether or not they agree on a place in it."""
     songs, counts = np.unique(hits.track_ids, return_counts=True)
     return dict(zip(songs.tolist(), counts.tolist(), strict=True))

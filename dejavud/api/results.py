@@ -14,8 +14,9 @@ from dejavud.values import UNSCALED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from dejavud.placed_hits import AnyHits
     from dejavud.services.profiles import Matching
-    from dejavud.values import Alignment, ClassicQuery, Constellation, Hits, Match, QueryFingerprint, Recognition, Scale
+    from dejavud.values import Alignment, ClassicQuery, Constellation, Match, QueryFingerprint, Recognition, Scale
 
 
 class CountingMatcher:
@@ -31,7 +32,7 @@ class CountingMatcher:
     def match(
         self,
         query: QueryFingerprint | ClassicQuery,
-        hits: Hits,
+        hits: AnyHits,
         read_constellations: Callable[[Sequence[int]], Mapping[int, Constellation]],
         n_index_frames: float,
         scales: Sequence[Scale] = (UNSCALED,),

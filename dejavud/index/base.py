@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dejavud.index.postings import Postings
-    from dejavud.placed_hits import PlacedHits
-    from dejavud.values import Constellation, Hashes, Hits, IndexStatistics, NewTrack, Track, TrackEdit
+    from dejavud.placed_hits import AnyHits
+    from dejavud.values import Constellation, Hashes, IndexStatistics, NewTrack, Track, TrackEdit
 
 
 class Index(Protocol):
@@ -59,7 +59,7 @@ class Index(Protocol):
         """
         ...
 
-    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits | PlacedHits:
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> AnyHits:
         """Return every meeting of a query hash with a posting of a track that is not disabled, one row a meeting.
 
         Repeated query hashes each count.
@@ -87,5 +87,16 @@ class Store(Index, Protocol):
         """Return all postings of the tracks whose ids are from `first_id` to, and with, `last_id`, in any order.
 
         Takes time and memory in proportion to them, and not to all there are.
+        """
+        ...
+
+    def replace(self, track_id: int, constellation: Constellation, hashes: Hashes) -> bool:
+        """Store the contents of a track anew, its counts with them, in one transaction; return whether the track is there."""
+        ...
+
+    def stray_ids(self) -> Sequence[int]:
+        """Return the ids under which there are postings or constellations but no track, ascending; `remove` deletes them.
+
+        Takes time in proportion to all there is, and memory to the number of tracks.
         """
         ...

@@ -8,7 +8,8 @@ import numpy as np
 
 from dejavud.index.peak_packing import PEAK_DTYPES
 from dejavud.index.postings import first_of_runs, in_order
-from dejavud.index.segment import BLOCK_BITS, MAX_BLOCKS, MAX_POSTINGS, segment_of_columns
+from dejavud.index.segment import MAX_BLOCKS, MAX_POSTINGS, segment_of_columns
+from dejavud.placed_hits import BLOCK_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -173,7 +174,7 @@ def _moved(segment: Segment, move: Array, first: int, end: int) -> _Part:
     hashes, places = segment.table.hashes_between(first, end), segment.places[first:end]
     blocks = places >> BLOCK_BITS
     if not segment.is_kept.all():
-        is_left = segment.id_of_block.take(blocks) > 0
+        is_left = segment.axis.track_ids.take(blocks) > 0
         hashes, places, blocks = hashes[is_left], places[is_left], blocks[is_left]
     return _Part(hashes, places + move.take(blocks))
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dejavud.index.peak_packing import PEAK_DTYPES, packed
-from dejavud.index.segment import BLOCK_BITS, MAX_BLOCKS, TRACK_DTYPE, segment_of_columns
+from dejavud.index.segment import MAX_BLOCKS, TRACK_DTYPE, segment_of_columns
+from dejavud.placed_hits import BLOCK_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

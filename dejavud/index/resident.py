@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from dejavud.index.base import Store
     from dejavud.index.segment import Segment
-    from dejavud.placed_hits import PlacedHits
-    from dejavud.values import Constellation, Hashes, Hits, IndexStatistics, NewTrack, Track, TrackEdit
+    from dejavud.placed_hits import AnyHits
+    from dejavud.values import Constellation, Hashes, IndexStatistics, NewTrack, Track, TrackEdit
 
 GROWTH = 4
 """A segment is merged with those after it once they hold more than a quarter of it.
@@ -120,7 +120,7 @@ class ResidentIndex:
         source = self._store.tracks if self._current() is None else self._catalogue.select
         return source(ids=ids, sha1s=sha1s, limit=limit, after_id=after_id)
 
-    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits | PlacedHits:
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> AnyHits:
         """See `Index.lookup`."""
         if self._current() is None:
             return self._store.lookup(hashes, timeout_s=timeout_s)

@@ -1,7 +1,6 @@
 """A segment of the resident view: tracks with their postings, sorted by hash, and their peaks; immutable, in memory or mapped.
 
-A posting's track and frame are one number of 32 bits, its *place*: tracks follow each other on one axis of frames, each from the beginning
-of a block of 1024, so that what a place means is two gathers by its block and no search.
+A posting's track and frame are one number of 32 bits, its *place* on the segment's `dejavud.placed_hits.Axis`.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import numpy as np
 
 from dejavud.index.hash_tables import table_of
 from dejavud.index.peak_packing import PEAK_DTYPES, unpacked
+from dejavud.placed_hits import BLOCK_BITS, Axis
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-BLOCK_BITS = 10
 MAX_BLOCKS = 1 << (32 - BLOCK_BITS)
 """Blocks of a segment: as many as 32 bits number frames of.  About half a million tracks of four minutes."""
 MAX_POSTINGS = (1 << 32) - 1
@@ -59,8 +58,7 @@ class Segment:
     places : uint32 [n_postings], by hash.
     peaks : the columns of `dejavud.index.peak_packing`, of all tracks one after the other.
     first_peaks : int64 [n_tracks + 1], where in them each track starts.
-    id_of_block : int32 [n_blocks], the track of each block; 0 for those of a track that was removed.
-    shift_of_block : uint32 [n_blocks], what makes a place in the block a frame of its track, modulo 2^32.
+    axis : what the places mean; those of a track that was removed belong to none.
     is_kept : bool [n_tracks], False for a track that was removed.
     """
 
@@ -69,8 +67,7 @@ class Segment:
     places: Array
     peaks: Mapping[str, Array]
     first_peaks: Array
-    id_of_block: Array
-    shift_of_block: Array
+    axis: Axis
     is_kept: Array
 
     def __len__(self) -> int:
@@ -95,17 +92,8 @@ class Segment:
         is_gone = self.is_kept & np.isin(self.tracks["id"], np.fromiter(track_ids, np.int64))
         if not is_gone.any():
             return self
-        id_of_block = np.where(np.repeat(is_gone, self.tracks["n_blocks"]), np.int32(0), self.id_of_block)
-        return replace(self, id_of_block=id_of_block, is_kept=self.is_kept & ~is_gone)
-
-    def track_ids(self, places: Array) -> Array:
-        """Return int32 [n]: the track of each place, 0 where it was removed."""
-        return self.id_of_block.take(places >> BLOCK_BITS)
-
-    def frames(self, places: Array) -> Array:
-        """Return int32 [n]: the frame of its track that each place is."""
-        frames: Array = (places + self.shift_of_block.take(places >> BLOCK_BITS)).view(np.int32)
-        return frames
+        owners = np.where(np.repeat(is_gone, self.tracks["n_blocks"]), np.int32(0), self.axis.track_ids)
+        return replace(self, axis=replace(self.axis, track_ids=owners), is_kept=self.is_kept & ~is_gone)
 
     def constellation(self, track_id: int) -> Constellation | None:
         """Return the constellation of a track; None where the segment has no such track (any more)."""
@@ -128,7 +116,9 @@ def segment_of_columns(columns: dict[str, Array]) -> Segment:
         columns["places"],
         {name: columns[name] for name in PEAK_DTYPES},
         np.concatenate([[0], np.cumsum(tracks["n_peaks"], dtype=np.int64)]),
-        np.repeat(tracks["id"], n_blocks),
-        np.repeat(tracks["first_frame"].astype(np.uint32) - first_places, n_blocks),
+        Axis(
+            np.repeat(tracks["id"], n_blocks),
+            np.repeat(tracks["first_frame"].astype(np.uint32) - first_places, n_blocks),
+        ),
         np.ones(len(tracks), dtype=bool),
     )

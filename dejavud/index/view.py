@@ -13,7 +13,7 @@ import numpy as np
 from dejavud.errors import Timeout
 from dejavud.index.hash_tables import Runs
 from dejavud.index.meetings import within_bound
-from dejavud.values import Hits
+from dejavud.placed_hits import PlacedHits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -70,7 +70,7 @@ class View:
                     break
         return found
 
-    def lookup(self, hashes: Hashes, *, timeout_s: float | None, max_hits: int) -> Hits:
+    def lookup(self, hashes: Hashes, *, timeout_s: float | None, max_hits: int) -> PlacedHits:
         """See `dejavud.index.base.Index.lookup`."""
         clock = _Clock(timeout_s)
         order = np.argsort(hashes.values)
@@ -85,19 +85,23 @@ class View:
             kept = _worth_asking(values, segments, runs, max_hits, clock)
             runs = [run._replace(counts=np.where(kept, run.counts, 0)) for run in runs]
             n_hits = sum(int(run.counts.sum()) for run in runs)
-        columns = np.empty((3, n_hits), np.int32)
+        asked, places = np.empty(n_hits, np.int32), np.empty(n_hits, np.uint32)
+        n_of_segments = []
         n_done = 0
         for segment, run in zip(segments, runs, strict=True):
-            for first, end, places in _places(segment, run, clock):
-                n_new = len(places)
-                own = slice(n_done, n_done + n_new)
-                columns[0, own] = np.repeat(offsets[first:end], run.counts[first:end])
-                columns[1, own] = segment.track_ids(places)
-                columns[2, own] = segment.frames(places)
-                n_done += n_new
-        if not all(segment.is_kept.all() for segment in segments):
-            columns = columns[:, columns[1] > 0]
-        return Hits(*columns)
+            n_before = n_done
+            for first, end, found in _places(segment, run, clock):
+                own = slice(n_done, n_done + len(found))
+                asked[own] = np.repeat(offsets[first:end], run.counts[first:end])
+                places[own] = found
+                n_done += len(found)
+            if not segment.is_kept.all():
+                left = np.flatnonzero(segment.axis.owners(places[n_before:n_done])) + n_before
+                n_done = n_before + len(left)
+                asked[n_before:n_done], places[n_before:n_done] = asked[left], places[left]
+            n_of_segments.append(n_done - n_before)
+        axes = tuple(segment.axis for segment in segments)
+        return PlacedHits(asked[:n_done], places[:n_done], axes, tuple(n_of_segments))
 
 
 class _Clock:
@@ -144,6 +148,6 @@ def _worth_asking(
             continue
         for first, end, places in _places(segment, own, clock):
             owners = np.repeat(np.arange(end - first), own.counts[first:end])
-            n_postings[first:end] += np.bincount(owners[segment.track_ids(places) > 0], minlength=end - first)
+            n_postings[first:end] += np.bincount(owners[segment.axis.owners(places) > 0], minlength=end - first)
     kept: Array = within_bound(n_postings * repeats, max_hits)[which]
     return kept

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dejavud.matching.matcher import MatchRules
-    from dejavud.values import Array, ClassicQuery, Constellation, Hits, Scale
+    from dejavud.placed_hits import AnyHits
+    from dejavud.values import Array, ClassicQuery, Constellation, Scale
 
 N_JUDGED = 8
 """Tracks whose best place is judged."""
@@ -66,7 +67,7 @@ class Places:
         return len(self.track_ids)
 
 
-def agreement(hits: Hits) -> Places:
+def agreement(hits: AnyHits) -> Places:
     """Return where hits agree."""
     keys = _keys(hits)
     order = np.lexsort((hits.query_offsets, keys))
@@ -89,7 +90,7 @@ class ClassicMatcher:
     def match(
         self,
         query: ClassicQuery,
-        hits: Hits,
+        hits: AnyHits,
         read_constellations: Callable[[Sequence[int]], Mapping[int, Constellation]],  # noqa: ARG002 - as every matcher
         n_index_frames: float,  # noqa: ARG002 - the votes show the index's size
         scales: Sequence[Scale] = (UNSCALED,),  # noqa: ARG002 - dejavu knows one
@@ -110,7 +111,7 @@ class ClassicMatcher:
         return tuple(sure[: rules.max_matches])
 
 
-def _judged(query: ClassicQuery, hits: Hits, places: Places, place: int, sounding: Sequence[int]) -> Alignment:
+def _judged(query: ClassicQuery, hits: AnyHits, places: Places, place: int, sounding: Sequence[int]) -> Alignment:
     """Return a place judged; tracks that are `sounding` for sure are no doubt of another that sounds with them."""
     track_id, delta = int(places.track_ids[place]), int(places.deltas[place])
     anchors = _anchors(hits, track_id, delta)
@@ -176,18 +177,18 @@ def find_stretch(query: ClassicQuery, anchors: Array) -> Stretch:
     return Stretch(first, last, len(seen) / len(heard), gaps)
 
 
-def _keys(hits: Hits) -> Array:
+def _keys(hits: AnyHits) -> Array:
     deltas = hits.track_offsets.astype(np.int64) - hits.query_offsets
     return (hits.track_ids.astype(np.int64) << _DELTA_BITS) | (deltas + _DELTA_ZERO)
 
 
-def _anchors(hits: Hits, track_id: int, delta: int) -> Array:
+def _anchors(hits: AnyHits, track_id: int, delta: int) -> Array:
     """Return int32 [n], ascending: the different frames of the query whose hashes agree on a place."""
     here = (hits.track_ids == track_id) & (hits.track_offsets - hits.query_offsets == delta)
     return np.unique(hits.query_offsets[here])
 
 
-def _twins(hits: Hits, places: Places, place: int, anchors: Array) -> tuple[int, ...]:
+def _twins(hits: AnyHits, places: Places, place: int, anchors: Array) -> tuple[int, ...]:
     """Return the tracks, few, whose best place agrees with the same anchors: other releases of one recording."""
     needed = max(TWIN_ANCHORS, TWIN_SHARE * len(anchors))
     twins = []

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import Params
     from dejavud.matching.verification import Verified
-    from dejavud.values import Array, Constellation, Hits, QueryFingerprint, Scale
+    from dejavud.placed_hits import AnyHits
+    from dejavud.values import Array, Constellation, QueryFingerprint, Scale
 
     ConstellationReader = Callable[[Sequence[int]], Mapping[int, Constellation]]
 
@@ -88,7 +89,7 @@ class _Asked:
     """What `Matcher.match` is called with."""
 
     query: QueryFingerprint
-    hits: Hits
+    hits: AnyHits
     read_constellations: ConstellationReader
     n_index_frames: float
     scales: Sequence[Scale]
@@ -123,7 +124,7 @@ class Matcher:
     def match(
         self,
         query: QueryFingerprint,
-        hits: Hits,
+        hits: AnyHits,
         read_constellations: ConstellationReader,
         n_index_frames: float,
         scales: Sequence[Scale] = (UNSCALED,),
@@ -144,7 +145,7 @@ class Matcher:
     def match_quickly(
         self,
         query: QueryFingerprint,
-        hits: Hits,
+        hits: AnyHits,
         read_constellations: ConstellationReader,
         n_index_frames: float,
         scales: Sequence[Scale] = (UNSCALED,),

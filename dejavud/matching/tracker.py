@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import Params
     from dejavud.fingerprint.streaming import StreamPart
+    from dejavud.placed_hits import AnyHits
     from dejavud.values import Alignment, Array
 
     ConstellationReader = Callable[[Sequence[int]], Mapping[int, Constellation]]
@@ -80,7 +81,7 @@ class Tracker:
         self._played_until: dict[int, int] = {}  # by track, the step up to which its plays have been given
 
     def feed(
-        self, part: StreamPart, hits: Hits, read_constellations: ConstellationReader, n_index_frames: float
+        self, part: StreamPart, hits: AnyHits, read_constellations: ConstellationReader, n_index_frames: float
     ) -> list[Play]:
         """Return the plays that became final with `part`; `hits` are those of its hashes.
 
@@ -224,7 +225,7 @@ def _no_hits() -> Hits:
     return Hits(np.empty(0), np.empty(0), np.empty(0))
 
 
-def _which(hits: Hits, which: Array | slice) -> Hits:
+def _which(hits: AnyHits, which: Array | slice) -> Hits:
     return Hits(hits.query_offsets[which], hits.track_ids[which], hits.track_offsets[which])
 
 
@@ -236,7 +237,7 @@ def _concatenated(one: Hits, other: Hits) -> Hits:
     )
 
 
-def _in_order_of_hops(hits: Hits) -> Hits:
+def _in_order_of_hops(hits: AnyHits) -> Hits:
     """Return `hits` hop by hop; numpy sorts 16 bits in a tenth of the time that 32 take."""
     hops = hits.query_offsets // HOP_FRAMES
     return _which(hits, np.argsort((hops - hops.min(initial=0)).astype(np.uint16), kind="stable"))

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dejavud.fingerprint.scaling import split_offsets
+from dejavud.matching.ballots import ballots
 
 if TYPE_CHECKING:
-    from dejavud.values import Array, Hits
-
-DELTA_BITS, SCALE_BITS = 24, 8
-_DELTA_ZERO = 1 << (DELTA_BITS - 1)
-
+    from dejavud.matching.ballots import Ballots
+    from dejavud.placed_hits import AnyHits
+    from dejavud.values import Array
 
 TRACKS_AT_LEAST = 4
 """So many tracks share the candidates, where so many have hits: one that repeats itself shall not crowd out another that sounds under it."""
@@ -38,29 +36,74 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.track_ids)
 
+    def __getitem__(self, chosen: Array) -> Candidates:
+        return Candidates(self.track_ids[chosen], self.scales[chosen], self.deltas[chosen], self.votes[chosen])
 
-def vote(hits: Hits, n_candidates: int) -> Candidates:
+
+_NOBODY = Candidates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+_ENOUGH = (4, 2)
+"""Diagonals with so many votes are looked for first: with the hits of chance, of which there are a few in a hundred frames, few have."""
+
+
+_NEXT_BUT_ONE = 2
+
+
+def vote(hits: AnyHits, n_candidates: int) -> Candidates:
     """Return the `n_candidates` (track, scale, delta) triples that the most hits agree on; fewer when there are fewer.
 
     A true alignment lies between two frames as often as not, so its votes fall on neighbouring deltas: each triple counts its
     neighbours' votes too, and one that is not the greater of two neighbours is still a candidate of its own.  No track takes more than its
     share of the places while others wait (`shared_out`).
     """
-    scales, frames = split_offsets(hits.query_offsets)
-    deltas = hits.track_offsets.astype(np.int64) - frames + _DELTA_ZERO
-    owners = (hits.track_ids.astype(np.int64) << SCALE_BITS) | scales
-    keys, counts = np.unique((owners << DELTA_BITS) | deltas, return_counts=True)
-    votes = counts.astype(np.float64)
-    adjacent = np.flatnonzero(np.diff(keys) == 1)
+    groups = [_counted(group, n_candidates * TRACKS_AT_LEAST) for group in ballots(hits)]
+    if len(groups) == 1:
+        found = groups[0]
+    else:
+        columns = zip(*((g.track_ids, g.scales, g.deltas, g.votes) for g in [_NOBODY, *groups]), strict=True)
+        found = Candidates(*map(np.concatenate, columns))
+    order = np.lexsort((found.deltas, found.scales, found.track_ids, -found.votes))
+    found = found[order[: n_candidates * TRACKS_AT_LEAST]]
+    return found[shared_out(found.track_ids, n_candidates)]
+
+
+def _counted(group: Ballots, n_best: int) -> Candidates:
+    """Return the candidates of one group, in no order: at least the `n_best` with most votes."""
+    numbers = group.numbers
+    numbers.sort()
+    for n_enough in (*_ENOUGH, 1):
+        counts, votes = _elected(numbers, n_enough)
+        if len(votes) >= n_best:
+            break
+    if len(votes) > n_best:
+        best = np.argpartition(-votes, n_best - 1)[:n_best]
+        counts, votes = counts[best], votes[best]
+    diagonals = group.diagonals(counts)
+    return Candidates(diagonals.track_ids, diagonals.scales, diagonals.deltas, votes[diagonals.which])
+
+
+def _elected(numbers: Array, n_enough: int) -> tuple[Array, Array]:
+    """Return the distinct `numbers` with at least `n_enough` votes, their own and their two neighbours', and these, float64.
+
+    numbers : ascending.
+    """
+    if (
+        n_enough > 1
+    ):  # so many in three neighbouring numbers are as many in a row, the last next but one to the first or nearer
+        n_rows = max(0, len(numbers) - n_enough + 1)
+        first = np.flatnonzero(numbers[n_enough - 1 :] - numbers[:n_rows] <= _NEXT_BUT_ONE)
+        is_near = np.zeros(len(numbers), bool)
+        for step in range(n_enough):
+            is_near[first + step] = True
+        numbers = numbers[is_near]
+    starts = np.flatnonzero(np.append(np.ones(min(1, len(numbers)), bool), numbers[1:] != numbers[:-1]))
+    distinct = numbers[starts]
+    counts = np.diff(starts, append=len(numbers)).astype(np.float64)
+    votes = counts.copy()
+    adjacent = np.flatnonzero(np.diff(distinct) == 1)
     votes[adjacent] += counts[adjacent + 1]
     votes[adjacent + 1] += counts[adjacent]
-    best, n_looked_at = np.arange(len(keys)), n_candidates * TRACKS_AT_LEAST
-    if len(keys) > n_looked_at:
-        best = np.argpartition(-votes, n_looked_at - 1)[:n_looked_at]
-    best = best[np.lexsort((keys[best], -votes[best]))]
-    best = best[shared_out(keys[best] >> (DELTA_BITS + SCALE_BITS), n_candidates)]
-    owners, deltas = keys[best] >> DELTA_BITS, (keys[best] & ((1 << DELTA_BITS) - 1)) - _DELTA_ZERO
-    return Candidates(owners >> SCALE_BITS, owners & ((1 << SCALE_BITS) - 1), deltas, votes[best])
+    elected = votes >= n_enough
+    return distinct[elected], votes[elected]
 
 
 def shared_out(owners: Array, n_places: int) -> Array:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import Params
     from dejavud.matching.matcher import MatchRules
+    from dejavud.placed_hits import AnyHits
     from dejavud.services.jobs import FingerprintedQuery
-    from dejavud.values import Alignment, Array, Constellation, Hashes, Hits, QueryFingerprint, Scale
+    from dejavud.values import Alignment, Array, Constellation, Hashes, QueryFingerprint, Scale
 
 
 class Jobs(Protocol):
@@ -55,7 +56,7 @@ class Matching(Protocol):
     def __call__(
         self,
         query: Any,  # noqa: ANN401 - of the profile
-        hits: Hits,
+        hits: AnyHits,
         read_constellations: Callable[[Sequence[int]], Mapping[int, Constellation]],
         n_index_frames: float,
         scales: Sequence[Scale] = ...,

