@@ -229,6 +229,34 @@ class ParamsMismatch(IndexUnavailable):
     )
 
 
+# -- an old database ------------------------------------------------------------------------------------------------
+
+
+class SourceUnavailable(DejavudError):
+    """The old database cannot be reached or read."""
+
+    code = "source_unavailable"
+    template = "{url} cannot be read: {reason}"
+
+
+class SourceUnknown(DejavudError):
+    """The database is there and holds nothing of dejavu's."""
+
+    code = "source_unknown"
+    template = "{url} is no database of dejavu: {reason}"
+
+
+class WrongProfile(DejavudError):
+    """The library's profile is not one of those that an old database can be brought over to."""
+
+    code = "wrong_profile"
+    template = (
+        "hashes of dejavu go into a library of their own profile, and this daemon's is {profile}. Stop it (dejavuctl shutdown) and start"
+        " one with\n  DEJAVUD_ENGINE_PROFILE={suggested} dejavud --data-dir DIR\nwhere DIR is a new folder, then run this again."
+        " {hint}"
+    )
+
+
 # -- the daemon itself ----------------------------------------------------------------------------------------------
 
 
