@@ -36,13 +36,13 @@ from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.ingest import Ingest, IngestSettings
 from dejavud.services.jobs import DAEMON_SIGNALS
+from dejavud.services.keeper import keepers
 from dejavud.services.library import Library
 from dejavud.services.microphones import Microphones
 from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
 from dejavud.services.scanner import Scanner, ScannerSettings
 from dejavud.services.uploads import UploadStore
-from dejavud.services.view_keeper import ViewKeeper
 from dejavud.services.workers import keep_signals_from_children, open_workers
 from dejavud.systemd import notify
 from dejavud.wire.endpoints import ipc_path
@@ -82,8 +82,8 @@ async def main(config: Config, *, notify_socket: str | None) -> None:
                 _opened_index(workers, config) as kept,
                 _ended_with_block() as keeping,
             ):
-                if kept.upkeep is not None:
-                    await keeping.start(ViewKeeper(kept.upkeep, workers).serve)
+                for keeper in keepers(kept, workers):
+                    await keeping.start(keeper.serve)
                 await _serve(config, kept.index, workers, Lifetime(stop, started_s, notify_socket))
     log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
 

@@ -7,41 +7,38 @@ interrupted write is undone when the file is next opened.
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 import numpy as np
 
-from dejavud.errors import IndexDamaged, IndexUnavailable, Timeout
-from dejavud.index import schema
-from dejavud.index.constellation_codec import decode_constellation, encode_constellation
-from dejavud.index.duckdb_connection import SharedConnection
+from dejavud.errors import IndexDamaged, Timeout
+from dejavud.index.constellation_codec import decode_constellation
+from dejavud.index.duckdb_connection import SharedConnection, WriteTurns
 from dejavud.index.duckdb_errors import translated
 from dejavud.index.duckdb_file import connect
-from dejavud.index.entries import MAX_ID, edited, possible_ids, stored_tracks
+from dejavud.index.duckdb_rows import EDIT, HAS_ID, HAS_SHA1, insert_contents, insert_tracks, numbered, tracks_where
+from dejavud.index.entries import MAX_ID, edited, possible_ids
 from dejavud.index.meetings import MAX_HITS, DistinctHashes
-from dejavud.index.postings import Postings, postings_of
-from dejavud.values import Hits, IndexStatistics, Track
+from dejavud.index.postings import Postings
+from dejavud.values import Hits, IndexStatistics, NewTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dejavud.fingerprint.params import HashParams
-    from dejavud.values import Array, Constellation, Hashes, NewTrack, TrackEdit
+    from dejavud.values import Array, Constellation, Hashes, Track, TrackEdit
 
 DEFAULT_MEMORY_BYTES = 512 << 20
 """What DuckDB may hold, its cache of blocks above all.  With 80 M postings it is no slower in a quarter of that, as the system
 keeps the file in memory anyway."""
 DEFAULT_THREADS = 2
 
-_TRACK_COLUMNS = "id, title, artist, album, path, file_sha1, duration_s, n_peaks, n_hashes, added_at, disabled"
 _LOOKUP = "SELECT which, track_id, frame FROM postings JOIN asked USING (hash)"
 
 
@@ -94,7 +91,8 @@ class DuckDBIndex:
         self.path = path
         self._where = "the index in memory" if path is None else str(path)
         self._max_hits = max_hits
-        self._write_lock = threading.Lock()
+        self._turns = WriteTurns()
+        self._tell: Callable[[], None] = _nobody
         self._n_writes = (
             0  # begun or done: what was counted before the last of them ended is no longer known to be true
         )
@@ -105,13 +103,14 @@ class DuckDBIndex:
         """See `Index.add`."""
         with self._writing() as cursor:
             sha1s = [entry.file_sha1 for entry in entries]
-            by_sha1 = {track.file_sha1: track for track in _tracks_where(cursor, _HAS_SHA1, [sha1s])}
+            by_sha1 = {track.file_sha1: track for track in tracks_where(cursor, HAS_SHA1, [sha1s])}
             fresh = {entry.file_sha1: entry for entry in reversed(entries) if entry.file_sha1 not in by_sha1}
             added = dict.fromkeys(sha1 for sha1 in sha1s if sha1 in fresh)
             if added:
                 new = [fresh[sha1] for sha1 in added]
-                tracks = _numbered(cursor, new)
-                _insert(cursor, tracks, new)
+                tracks = numbered(cursor, new)
+                insert_tracks(cursor, tracks)
+                insert_contents(cursor, tracks, new)
                 by_sha1 |= {track.file_sha1: track for track in tracks}
             return [by_sha1[sha1] for sha1 in sha1s]
 
@@ -119,7 +118,7 @@ class DuckDBIndex:
         """See `Index.remove`."""
         with self._writing() as cursor:
             ids = possible_ids(track_ids)
-            gone = _tracks_where(cursor, _HAS_ID, [ids])
+            gone = tracks_where(cursor, HAS_ID, [ids])
             for table, column in (("postings", "track_id"), ("constellations", "track_id"), ("tracks", "id")):
                 cursor.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?::INTEGER[]))", [ids])  # noqa: S608 - names from the line above
             return gone
@@ -127,7 +126,7 @@ class DuckDBIndex:
     def edit(self, edits: Mapping[int, TrackEdit]) -> Sequence[Track]:
         """See `Index.edit`."""
         with self._writing() as cursor:
-            before = _tracks_where(cursor, _HAS_ID, [possible_ids(edits)])
+            before = tracks_where(cursor, HAS_ID, [possible_ids(edits)])
             tracks = [edited(track, edits[track.id]) for track in before]
             changed = [
                 (track.id, track.title, track.artist, track.album, track.disabled)
@@ -135,7 +134,7 @@ class DuckDBIndex:
                 if track != old
             ]
             if changed:
-                cursor.execute(_EDIT, [list(column) for column in zip(*changed, strict=True)])
+                cursor.execute(EDIT, [list(column) for column in zip(*changed, strict=True)])
             return tracks
 
     def tracks(
@@ -150,13 +149,13 @@ class DuckDBIndex:
         conditions = ["id > ?"]
         values: list[object] = [min(after_id, MAX_ID)]
         if ids is not None:
-            conditions.append(_HAS_ID)
+            conditions.append(HAS_ID)
             values.append(possible_ids(ids))
         if sha1s is not None:
-            conditions.append(_HAS_SHA1)
+            conditions.append(HAS_SHA1)
             values.append(list(sha1s))
-        with self._reading() as cursor:
-            return _tracks_where(cursor, " AND ".join(conditions), values, limit=MAX_ID if limit is None else limit)
+        with self.reading() as cursor:
+            return tracks_where(cursor, " AND ".join(conditions), values, limit=MAX_ID if limit is None else limit)
 
     def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
         """See `Index.lookup`.
@@ -169,7 +168,7 @@ class DuckDBIndex:
             return Hits(np.empty(0), np.empty(0), np.empty(0))
         asked = DistinctHashes(hashes)
         columns = {"hash": asked.values, "which": np.arange(len(asked.values), dtype=np.int32)}
-        with self._reading() as cursor:
+        with self.reading() as cursor:
             cursor.register("asked", columns)
             try:
                 if timeout_s is not None:
@@ -182,7 +181,7 @@ class DuckDBIndex:
 
     def constellations(self, track_ids: Sequence[int]) -> Mapping[int, Constellation]:
         """See `Index.constellations`."""
-        with self._reading() as cursor:
+        with self.reading() as cursor:
             rows = cursor.execute(
                 "SELECT track_id, data FROM constellations WHERE track_id IN (SELECT unnest(?::INTEGER[]))"
                 " ORDER BY track_id, part",
@@ -202,7 +201,7 @@ class DuckDBIndex:
         if self.path is not None and self._counted.n_writes == n_writes:
             self._connection.check_open()
             return replace(self._counted.statistics, size_bytes=_file_bytes(self.path))
-        with self._reading() as cursor:
+        with self.reading() as cursor:
             n_tracks, n_postings, duration_s, n_disabled = cursor.execute(
                 "SELECT count(*), coalesce(sum(n_hashes), 0)::BIGINT, coalesce(sum(duration_s), 0),"
                 " count(*) FILTER (WHERE disabled) FROM tracks"
@@ -225,102 +224,78 @@ class DuckDBIndex:
 
     def postings(self, first_id: int, last_id: int) -> Postings:
         """See `dejavud.index.base.Store.postings`."""
-        with self._reading() as cursor:
+        with self.reading() as cursor:
             found = cursor.execute(
                 "SELECT hash, track_id, frame FROM postings WHERE track_id BETWEEN ? AND ?", [first_id, last_id]
             ).fetchnumpy()
         return Postings(found["hash"], found["track_id"], found["frame"])
 
+    def replace(self, track_id: int, constellation: Constellation, hashes: Hashes) -> bool:
+        """See `dejavud.index.base.Store.replace`."""
+        with self._writing() as cursor:
+            found = tracks_where(cursor, HAS_ID, [[track_id]])[:1]
+            for track in found:
+                for table in ("postings", "constellations"):
+                    cursor.execute(f"DELETE FROM {table} WHERE track_id = ?", [track_id])  # noqa: S608 - names from the line above
+                cursor.execute(
+                    "UPDATE tracks SET n_peaks = ?, n_hashes = ? WHERE id = ?",
+                    [len(constellation), len(hashes), track_id],
+                )
+                entry = NewTrack(
+                    track.title, None, None, None, track.file_sha1, track.duration_s, constellation, hashes
+                )
+                insert_contents(cursor, [track], [entry])
+            return bool(found)
+
+    def stray_ids(self) -> Sequence[int]:
+        """See `dejavud.index.base.Store.stray_ids`."""
+        with self.reading() as cursor:
+            found = cursor.execute(
+                "SELECT DISTINCT track_id FROM (SELECT DISTINCT track_id FROM postings UNION ALL"
+                " SELECT DISTINCT track_id FROM constellations) WHERE track_id NOT IN (SELECT id FROM tracks) ORDER BY 1"
+            ).fetchnumpy()["track_id"]
+        return [int(track_id) for track_id in found]
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, in any thread, after every write."""
+        self._tell = tell
+
     @contextmanager
-    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Give a cursor of its own, so that calls in other threads are not disturbed."""
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a cursor for one call of this package's own SQL; errors are raised as this class's methods raise them."""
         with translated(self._where), self._connection.cursor() as cursor:
             yield cursor
 
     @contextmanager
+    def moving(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a cursor in a transaction that changes nothing of what can be asked; writers wait, so it has to be short."""
+        with self._turns.of_upkeep(), self.reading() as cursor:
+            cursor.begin()
+            yield cursor  # where this raises, closing the cursor rolls back
+            cursor.commit()
+
+    @contextmanager
+    def exchanging(self) -> Iterator[SharedConnection]:
+        """Give the connection, for another file to be put in the place of this one; writers wait."""
+        with self._turns.of_upkeep(), translated(self._where):
+            yield self._connection
+
+    @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a cursor in a transaction that is committed at the end of the block, or undone where it raises."""
-        with self._write_lock, self._reading() as cursor:
+        with self._turns.of_a_writer():
             try:
-                cursor.begin()
-                yield cursor  # where this raises, closing the cursor rolls back
-                cursor.commit()
+                with self.reading() as cursor:
+                    cursor.begin()
+                    yield cursor  # where this raises, closing the cursor rolls back
+                    cursor.commit()
             finally:
                 self._n_writes += 1
+        self._tell()
 
 
-_EDIT = (
-    "UPDATE tracks SET title = new.title, artist = new.artist, album = new.album, disabled = new.disabled FROM (SELECT"
-    " unnest(?::INTEGER[]) AS id, unnest(?::VARCHAR[]) AS title, unnest(?::VARCHAR[]) AS artist,"
-    " unnest(?::VARCHAR[]) AS album, unnest(?::BOOLEAN[]) AS disabled) AS new WHERE tracks.id = new.id"
-)
-_HAS_ID = "id IN (SELECT unnest(?::INTEGER[]))"
-_HAS_SHA1 = "file_sha1 IN (SELECT unnest(?::VARCHAR[]))"
-
-
-def _tracks_where(
-    cursor: duckdb.DuckDBPyConnection, condition: str, values: Sequence[object], *, limit: int = MAX_ID
-) -> list[Track]:
-    """Return the tracks that `condition` selects, ascending by id."""
-    rows = cursor.execute(
-        f"SELECT {_TRACK_COLUMNS} FROM tracks WHERE {condition} ORDER BY id LIMIT ?",  # noqa: S608 - conditions of this module
-        [*values, limit],
-    ).fetchall()
-    return [Track(*[*row[:-2], row[-2].replace(tzinfo=UTC), row[-1]]) for row in rows]
-
-
-def _numbered(cursor: duckdb.DuckDBPyConnection, entries: Sequence[NewTrack]) -> list[Track]:
-    """Return `entries` as the tracks to store, with ids that no track ever had or that they bring."""
-    key = schema.NEXT_TRACK_ID
-    next_id = int(cursor.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchall()[0][0])
-    brought = [entry.id for entry in entries if entry.id is not None]
-    taken = [track.id for track in _tracks_where(cursor, _HAS_ID, [brought])] if brought else []
-    tracks, next_id = stored_tracks(entries, next_id, taken, datetime.now(UTC))
-    if next_id > MAX_ID:
-        raise IndexUnavailable(reason="it has given out every id there is")
-    cursor.execute("UPDATE meta SET value = ? WHERE key = ?", [str(next_id), key])
-    return tracks
-
-
-def _insert(cursor: duckdb.DuckDBPyConnection, tracks: Sequence[Track], entries: Sequence[NewTrack]) -> None:
-    """Store `tracks` with the constellations and postings of `entries`, which are parallel."""
-    rows = [
-        (
-            track.id,
-            track.title,
-            track.artist,
-            track.album,
-            track.path,
-            track.file_sha1,
-            track.duration_s,
-            track.n_peaks,
-            track.n_hashes,
-            track.added_at.astimezone(UTC).replace(tzinfo=None),
-            track.disabled,
-        )
-        for track in tracks
-    ]
-    types = ("INTEGER", *["VARCHAR"] * 5, "DOUBLE", "INTEGER", "INTEGER", "TIMESTAMP", "BOOLEAN")
-    _insert_rows(cursor, "tracks", types, rows)
-    parts = [
-        (track.id, part, encoded[start : start + schema.PART_BYTES])
-        for track, entry in zip(tracks, entries, strict=True)
-        for encoded in [encode_constellation(entry.constellation)]
-        for part, start in enumerate(range(0, len(encoded), schema.PART_BYTES))
-    ]
-    _insert_rows(cursor, "constellations", ("INTEGER", "INTEGER", "BLOB"), parts)
-    postings = postings_of(tracks, entries)
-    cursor.register("fresh", {"hash": postings.hashes, "track_id": postings.track_ids, "frame": postings.frames})
-    cursor.execute("INSERT INTO postings SELECT hash, track_id, frame FROM fresh")
-
-
-def _insert_rows(
-    cursor: duckdb.DuckDBPyConnection, table: str, types: Sequence[str], rows: Sequence[tuple[object, ...]]
-) -> None:
-    """Store `rows`, of which there is at least one, in one statement: a list a column."""
-    columns = ", ".join(f"unnest(?::{kind}[])" for kind in types)
-    statement = f"INSERT INTO {table} SELECT {columns}"
-    cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+def _nobody() -> None:
+    """Tell nobody."""
 
 
 def _memory_bytes(cursor: duckdb.DuckDBPyConnection) -> int:

@@ -31,6 +31,7 @@ class SharedConnection:
         self._changed = threading.Condition()
         self._n_calls = 0
         self._is_broken = False
+        self._is_paused = False
         self._is_closed = False
         self._connection = open_file()
 
@@ -41,7 +42,7 @@ class SharedConnection:
         Raises `IndexUnavailable` after `close`, and what opening the file raises where it had to be opened anew.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_broken or self._n_calls == 0)
+            self._changed.wait_for(lambda: not self._is_paused and (not self._is_broken or self._n_calls == 0))
             self.check_open()
             if self._is_broken:
                 self._connection.close()
@@ -60,6 +61,28 @@ class SharedConnection:
                 self._n_calls -= 1
                 self._changed.notify_all()
 
+    @contextmanager
+    def closed_for_a_moment(self) -> Iterator[None]:
+        """Have the file closed while the block runs, and opened anew after it; calls wait for that.
+
+        Where it cannot be opened the next call tries again.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_paused)
+            self.check_open()
+            self._is_paused = True
+            self._changed.wait_for(lambda: self._n_calls == 0)
+        try:
+            self._connection.close()
+            self._is_broken = True  # until it is open again
+            yield
+            self._connection = self._open_file()
+            self._is_broken = False
+        finally:
+            with self._changed:
+                self._is_paused = False
+                self._changed.notify_all()
+
     def check_open(self) -> None:
         """Raise `IndexUnavailable` after `close`."""
         if self._is_closed:
@@ -72,5 +95,40 @@ class SharedConnection:
         """
         with self._changed:
             self._is_closed = True
-            self._changed.wait_for(lambda: self._n_calls == 0)
+            self._changed.wait_for(lambda: self._n_calls == 0 and not self._is_paused)
             self._connection.close()
+
+
+class WriteTurns:
+    """One writer at a time, and upkeep only while no writer waits: it would take the next turn before any of them woke up."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._is_taken = False
+        self._n_waiting = 0
+
+    @contextmanager
+    def of_a_writer(self) -> Iterator[None]:
+        """Have the turn until the block ends."""
+        with self._changed:
+            self._n_waiting += 1
+            self._changed.wait_for(lambda: not self._is_taken)
+            self._n_waiting -= 1
+            self._is_taken = True
+        yield from self._until_the_end()
+
+    @contextmanager
+    def of_upkeep(self) -> Iterator[None]:
+        """Have the turn until the block ends, which should be soon."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_taken and not self._n_waiting)
+            self._is_taken = True
+        yield from self._until_the_end()
+
+    def _until_the_end(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_taken = False
+                self._changed.notify_all()

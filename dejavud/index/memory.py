@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -177,6 +177,33 @@ class MemoryIndex:
         """See `dejavud.index.base.Store.postings`."""
         postings = self._open_contents().postings
         return postings.of((postings.track_ids >= first_id) & (postings.track_ids <= last_id))
+
+    def replace(self, track_id: int, constellation: Constellation, hashes: Hashes) -> bool:
+        """See `dejavud.index.base.Store.replace`."""
+        with self._write_lock:
+            now = self._open_contents()
+            track = now.tracks.get(track_id)
+            if track is None:
+                return False
+            kept = now.postings.of(now.postings.track_ids != track_id)
+            values = np.concatenate([kept.hashes, hashes.values])
+            order = np.argsort(values, kind="stable")
+            track = replace(track, n_peaks=len(constellation), n_hashes=len(hashes))
+            self._contents = _Contents(
+                {**now.tracks, track_id: track},
+                {**now.constellations, track_id: constellation},
+                Postings(
+                    values[order],
+                    np.concatenate([kept.track_ids, np.full(len(hashes), track_id, np.int32)])[order],
+                    np.concatenate([kept.frames, hashes.offsets])[order],
+                ),
+            )
+            return True
+
+    def stray_ids(self) -> Sequence[int]:
+        """See `dejavud.index.base.Store.stray_ids`; a write here is all or nothing, so there are none."""
+        self._open_contents()
+        return ()
 
     def _open_contents(self) -> _Contents:
         contents = self._contents

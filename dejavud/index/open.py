@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dejavud.errors import UnsupportedDatabase
 from dejavud.index.duckdb import DEFAULT_MEMORY_BYTES, DEFAULT_THREADS, DuckDBIndex, open_duckdb
+from dejavud.index.duckdb_clustering import Clustering
 from dejavud.index.memory import MemoryIndex
 from dejavud.index.resident import ResidentIndex
 from dejavud.index.segment_files import SegmentFolder
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dejavud.fingerprint.params import HashParams
-    from dejavud.index.base import Index
+    from dejavud.index.base import Index, Store
 
 _FORMS = (
     "this version opens duckdb:////absolute/path, duckdb:///relative/path, duckdb:///:memory: and memory://"
@@ -44,10 +45,16 @@ class IndexSettings:
 
 @dataclass(frozen=True, slots=True)
 class KeptIndex:
-    """An index, and what is to be run beside it, again and again; None where there is nothing to do."""
+    """An index, the store beneath it, and what is to be run beside them, again and again; None where there is nothing to do.
+
+    upkeep : of the resident view.
+    clustering : of the store's postings.
+    """
 
     index: Index
-    upkeep: Upkeep | None
+    store: Store
+    upkeep: Upkeep | None = None
+    clustering: Clustering | None = None
 
 
 @contextmanager
@@ -55,22 +62,23 @@ def open_kept_index(url: str, params: HashParams, settings: IndexSettings) -> It
     """Give the index at `url` as `open_index`, where it is a file with the resident view in the folder beside it, ``FILE.view``."""
     with open_index(url, params, memory_bytes=settings.memory_bytes, threads=settings.threads) as index:
         if not isinstance(index, DuckDBIndex) or index.path is None:
-            yield KeptIndex(index, None)
+            yield KeptIndex(index, index)
             return
+        clustering = Clustering(index)
         folder = SegmentFolder(index.path.with_name(f"{index.path.name}.view"), params)
         if settings.resident_view == "never":
             folder.delete()
-            yield KeptIndex(index, None)
+            yield KeptIndex(index, index, clustering=clustering)
             return
         with closing(ResidentIndex(index)) as resident:
             max_bytes = settings.view_bytes if settings.resident_view == "auto" else None
-            yield KeptIndex(resident, Upkeep(resident, index, folder, max_bytes=max_bytes))
+            yield KeptIndex(resident, index, Upkeep(resident, index, folder, max_bytes=max_bytes), clustering)
 
 
 @contextmanager
 def open_index(
     url: str, params: HashParams, *, memory_bytes: int = DEFAULT_MEMORY_BYTES, threads: int = DEFAULT_THREADS
-) -> Iterator[Index]:
+) -> Iterator[Store]:
     """Give the index at `url`, made if it is not there, until the block ends.
 
     url : in SQLAlchemy's form: ``duckdb:////absolute/path``, ``duckdb:///relative/path``, ``duckdb:///:memory:``,

@@ -111,7 +111,7 @@ def test_closing_waits_for_the_calls_under_way(tmp_path: Path, params: Params) -
     began = Event()
 
     def call(index: DuckDBIndex) -> int:
-        with index._reading() as cursor:
+        with index.reading() as cursor:
             began.set()
             while not index._connection._is_closed:
                 time.sleep(0)

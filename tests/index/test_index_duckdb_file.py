@@ -388,7 +388,7 @@ def test_sql_reaches_no_other_file(path: Path, params: Params, sql: str) -> None
     with (
         open_duckdb(path, params) as index,
         pytest.raises(IndexUnavailable, match="disabled by configuration"),
-        index._reading() as cursor,
+        index.reading() as cursor,
     ):
         cursor.execute(sql.format(other))
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["index.duckdb", "other"]

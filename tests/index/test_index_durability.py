@@ -49,7 +49,7 @@ def assert_whole(index: DuckDBIndex) -> None:
     """Check that every track has its constellation and every posting, and that there is nothing else."""
     tracks = index.tracks()
     constellations = index.constellations([track.id for track in tracks])
-    with index._reading() as cursor:
+    with index.reading() as cursor:
         n_postings = dict(cursor.execute("SELECT track_id, count(*) FROM postings GROUP BY track_id").fetchall())
         (n_constellations,) = cursor.execute("SELECT count(DISTINCT track_id) FROM constellations").fetchall()[0]
     assert {track.id: track.n_hashes for track in tracks} == n_postings

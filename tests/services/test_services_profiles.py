@@ -92,7 +92,7 @@ async def test_what_an_index_holds_is_what_dejavu_stored(name: str, tmp_path: Pa
         expected = sorted(zip(values.tolist(), golden["offset"].tolist(), strict=True))
     with open_duckdb(tmp_path / "index.duckdb", GENERATIONS[name]) as index:
         [track] = await ingested(index, GENERATIONS[name], path)
-        with index._reading() as cursor:
+        with index.reading() as cursor:
             stored = cursor.execute("SELECT hash, frame FROM postings ORDER BY hash, frame").fetchall()
     assert stored == expected
     assert (track.n_hashes, track.n_peaks) == (len(expected), 0)

@@ -1,4 +1,4 @@
-"""The keeper of the resident view: it works at the start and after changes, tries again what failed, and ends when told to."""
+"""The keeper of the index: it works at the start and after changes, tries again what failed, and ends when told to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dejavud.index.memory import MemoryIndex
 from dejavud.index.resident import ResidentIndex
 from dejavud.index.segment_files import SegmentFolder
 from dejavud.index.upkeep import Portions, Upkeep, UpkeepReport
-from dejavud.services.view_keeper import RETRY_S, ViewKeeper
+from dejavud.services.keeper import RETRY_S, Keeper, tell_of_view
 from dejavud.services.workers import InlineWorkers, open_workers
 from dejavud.values import Constellation, Hashes, NewTrack
 
@@ -78,7 +78,7 @@ async def test_the_view_is_there_soon_after_the_start_and_grows_with_the_library
         store.add([track(1)])
         upkeep = Upkeep(index, store, SegmentFolder(tmp_path / "view", Params()), portions=Portions(loose=20))
         async with open_workers(n_processes=1, max_waiting=8) as workers, trio.open_nursery() as nursery:
-            await nursery.start(ViewKeeper(upkeep, workers).serve)
+            await nursery.start(Keeper("view_upkeep_failed", upkeep, workers, tell_of_view).serve)
             with trio.fail_after(20):
                 while index.view() is None:  # noqa: ASYNC110 - a thread changes it
                     await trio.sleep(0.005)
@@ -93,7 +93,7 @@ async def test_a_change_while_upkeep_runs_is_not_forgotten(autojump_clock: MockC
     """Upkeep that is told of a change while it runs runs once more; and then not again by itself."""
     upkeep = ScriptedUpkeep(lambda _: (upkeep.tell(), READY)[1], ready)
     with trio.move_on_after(10 * RETRY_S):
-        await ViewKeeper(upkeep, InlineWorkers()).serve()
+        await Keeper("view_upkeep_failed", upkeep, InlineWorkers(), tell_of_view).serve()
     assert len(upkeep.times) == 2
     assert upkeep.times[1] - upkeep.times[0] < 1
 
@@ -102,7 +102,7 @@ async def test_upkeep_that_failed_is_tried_again(autojump_clock: MockClock) -> N
     """After a minute, or at once when the index changes; the log says what was wrong; the daemon goes on."""
     upkeep = ScriptedUpkeep(full, ready)
     with structlog.testing.capture_logs() as logs, trio.move_on_after(10 * RETRY_S):
-        await ViewKeeper(upkeep, InlineWorkers()).serve()
+        await Keeper("view_upkeep_failed", upkeep, InlineWorkers(), tell_of_view).serve()
     assert upkeep.times[1] - upkeep.times[0] == pytest.approx(RETRY_S)
     assert len(upkeep.times) == 2
     assert [(entry["event"], entry["code"]) for entry in logs] == [("view_upkeep_failed", "index_full")]
@@ -114,7 +114,7 @@ async def test_what_was_done_and_what_was_refused_is_logged(autojump_clock: Mock
         "ready", is_new=True, n_written=2, refused=("segment-1: its header is damaged",), n_segments=3, n_bytes=5
     )
     with structlog.testing.capture_logs() as logs, trio.move_on_after(1):
-        await ViewKeeper(ScriptedUpkeep(lambda _: report), InlineWorkers()).serve()
+        await Keeper("view_upkeep_failed", ScriptedUpkeep(lambda _: report), InlineWorkers(), tell_of_view).serve()
     refused, kept = logs
     assert (refused["event"], refused["log_level"]) == ("view_segment_refused", "warning")
     assert "segment-1" in refused["reason"]
@@ -140,7 +140,7 @@ async def test_cancelling_the_keeper_stops_what_is_under_way() -> None:
     upkeep = ScriptedUpkeep(long_run, clock=time.monotonic)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            await nursery.start(ViewKeeper(upkeep, Threads()).serve)
+            await nursery.start(Keeper("view_upkeep_failed", upkeep, Threads(), tell_of_view).serve)
             while not began.is_set():  # noqa: ASYNC110 - a thread sets it
                 await trio.sleep(0.001)
             nursery.cancel_scope.cancel()
