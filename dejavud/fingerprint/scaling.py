@@ -62,9 +62,10 @@ def scaled_hashes(query: QueryFingerprint, scales: tuple[Scale, ...], params: Pa
 
 
 def split_offsets(offsets: Array) -> tuple[Array, Array]:
-    """Return (number of the scale, frame of the query in the track's time), int64 [n] each, of a query's offsets."""
-    wide = offsets.astype(np.int64)
-    return wide >> _FRAME_BITS, wide & ((1 << _FRAME_BITS) - 1)
+    """Return (number of the scale, frame of the query in the track's time), int32 [n] each, of a query's offsets."""
+    if not len(offsets) or offsets.max() < 1 << _FRAME_BITS:  # of one scale: most are, and there may be millions
+        return np.zeros(len(offsets), np.int32), offsets
+    return offsets >> _FRAME_BITS, offsets & ((1 << _FRAME_BITS) - 1)
 
 
 def _fine_bins(query: QueryFingerprint) -> Array:

@@ -71,9 +71,13 @@ class _ColumnBallots:
     def numbers(self) -> Array:
         """See `Ballots.numbers`."""
         scales, frames = split_offsets(self.hits.query_offsets)
-        deltas = self.hits.track_offsets.astype(np.int64) - frames + _DELTA_ZERO
-        owners = (self.hits.track_ids.astype(np.int64) << SCALE_BITS) | scales
-        return (owners << DELTA_BITS) | deltas
+        numbers = self.hits.track_ids.astype(np.int64)
+        numbers <<= SCALE_BITS
+        numbers |= scales
+        numbers <<= DELTA_BITS
+        numbers += self.hits.track_offsets
+        numbers += _DELTA_ZERO - frames.astype(np.int64)
+        return numbers
 
     def diagonals(self, numbers: Array) -> Diagonals:
         """See `Ballots.diagonals`."""
@@ -93,10 +97,13 @@ class _AxisBallots:
     def numbers(self) -> Array:
         """See `Ballots.numbers`; 64 bits only where the query has more than one scale."""
         scales, frames = split_offsets(self.query_offsets)
-        diagonals: Array = self.places - frames.astype(np.uint32)  # modulo 2^32, as places are
+        diagonals: Array = self.places - frames.view(np.uint32)  # modulo 2^32, as places are
         if not scales.any():
             return diagonals
-        return (scales.astype(np.uint64) << _AXIS_BITS) | diagonals
+        numbers = scales.astype(np.uint64)
+        numbers <<= np.uint64(_AXIS_BITS)
+        numbers |= diagonals
+        return numbers
 
     def diagonals(self, numbers: Array) -> Diagonals:
         """See `Ballots.diagonals`.

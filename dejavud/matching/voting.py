@@ -41,10 +41,9 @@ class Candidates:
 
 
 _NOBODY = Candidates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-_ENOUGH = (4, 2)
-"""Diagonals with so many votes are looked for first: with the hits of chance, of which there are a few in a hundred frames, few have."""
-
-
+_ENOUGH = 4
+"""Diagonals with so many votes are looked for first: with the hits of chance, of which there are a few in a hundred frames, few have.  Where there are
+more than one a frame, with so many times more."""
 _NEXT_BUT_ONE = 2
 
 
@@ -70,14 +69,16 @@ def _counted(group: Ballots, n_best: int) -> Candidates:
     """Return the candidates of one group, in no order: at least the `n_best` with most votes."""
     numbers = group.numbers
     numbers.sort()
-    for n_enough in (*_ENOUGH, 1):
-        counts, votes = _elected(numbers, n_enough)
-        if len(votes) >= n_best:
-            break
+    n_a_frame = len(numbers) // (1 + int(numbers[-1]) - int(numbers[0])) if len(numbers) else 0
+    n_enough = _ENOUGH << n_a_frame.bit_length()
+    elected, votes = _elected(numbers, n_enough)
+    while len(votes) < n_best and n_enough > 1:
+        n_enough //= 2
+        elected, votes = _elected(numbers, n_enough)
     if len(votes) > n_best:
         best = np.argpartition(-votes, n_best - 1)[:n_best]
-        counts, votes = counts[best], votes[best]
-    diagonals = group.diagonals(counts)
+        elected, votes = elected[best], votes[best]
+    diagonals = group.diagonals(elected)
     return Candidates(diagonals.track_ids, diagonals.scales, diagonals.deltas, votes[diagonals.which])
 
 
