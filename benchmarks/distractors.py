@@ -56,7 +56,7 @@ def add_distractors(index: Index, n_distractors: int, params: Params) -> int:
     started_s = time.monotonic()
     for first in range(0, len(missing), TRACKS_A_COMMIT):
         batch = missing[first : first + TRACKS_A_COMMIT]
-        index.add([_distractor(number, source, constellations[source.id], params) for number, source in batch])
+        index.add([distractor(number, source, constellations[source.id], params) for number, source in batch])
         elapsed_s = time.monotonic() - started_s
         print(f"{first + len(batch)} of {len(missing)} distractors in {elapsed_s:.0f} s", file=sys.stderr)
     return len(missing)
@@ -79,7 +79,7 @@ def warped(constellation: Constellation, time_factor: float, frequency_factor: f
     )
 
 
-def _distractor(number: int, source: Track, constellation: Constellation, params: Params) -> NewTrack:
+def distractor(number: int, source: Track | NewTrack, constellation: Constellation, params: Params) -> NewTrack:
     """Return the distractor of that number, the same one in every run."""
     rng = np.random.default_rng([_SEED, number])
     time_factor, frequency_factor = rng.uniform(LEAST_CHANGE, MOST_CHANGE, 2) ** rng.choice([-1.0, 1.0], 2)
@@ -96,6 +96,6 @@ def _distractor(number: int, source: Track, constellation: Constellation, params
     )
 
 
-def _identity(number: int, source: Track) -> str:
+def _identity(number: int, source: Track | NewTrack) -> str:
     """Return what tells this distractor from everything else, in place of the hash of a file that it does not have."""
     return hashlib.sha1(f"{ARTIST} {_SEED} {number} {source.file_sha1}".encode(), usedforsecurity=False).hexdigest()
