@@ -39,6 +39,7 @@ from dejavud.services.jobs import DAEMON_SIGNALS
 from dejavud.services.keeper import keepers
 from dejavud.services.library import Library
 from dejavud.services.microphones import Microphones
+from dejavud.services.migration import Migrator
 from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
 from dejavud.services.scanner import Scanner, ScannerSettings
@@ -169,6 +170,7 @@ def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime
         recognizer=recognizer,
         scanner=scanner,
         microphones=microphones,
+        migrator=Migrator(index, workers, hub, profile.params),
         workers=workers,
         params=profile.params,
         daemon=Daemon(lifetime.started_s, without_password(config.data.url), lifetime.endpoints, lifetime.stop),

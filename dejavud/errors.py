@@ -251,9 +251,8 @@ class WrongProfile(DejavudError):
 
     code = "wrong_profile"
     template = (
-        "hashes of dejavu go into a library of their own profile, and this daemon's is {profile}. Stop it (dejavuctl shutdown) and start"
-        " one with\n  DEJAVUD_ENGINE_PROFILE={suggested} dejavud --data-dir DIR\nwhere DIR is a new folder, then run this again."
-        " {hint}"
+        "hashes of dejavu go into a library of their own profile, and this daemon's is {profile}: stop it (dejavuctl shutdown), start one"
+        " with `DEJAVUD_ENGINE_PROFILE={suggested} dejavud --data-dir DIR`, where DIR is a new folder, and run this again. {hint}"
     )
 
 

@@ -44,6 +44,7 @@ COMMANDS = (
     Command("tracks ls", "list the library", "tracks_ls"),
     Command("tracks show", "show one track", "tracks_show"),
     Command("tracks rm", "remove tracks from the library", "tracks_rm"),
+    Command("migrate", "bring the songs of an old dejavu's database over", "migrate"),
     Command("evaluate", "measure how well your own music is recognized, and write a report", "evaluate"),
     Command("plot", "draw the spectrogram of a recording with its constellation", "plot"),
     Command("events", "print what happens, as it happens", "events"),

@@ -73,6 +73,8 @@ class OldSource(ABC):
         """Return what went wrong, in one line, without the password."""
         cause = getattr(error, "orig", None) or error
         says = cause.args[-1] if isinstance(cause, pymysql.Error) and cause.args else cause
+        if isinstance(cause, OSError):
+            says = cause.strerror or cause
         reason = " ".join(str(says).split()) or type(cause).__name__
         password = self._url.password
         return reason.replace(password, "***") if password else reason

@@ -18,6 +18,7 @@ from dejavud.audio.address import url_without_password
 from dejavud.errors import DejavudError, InternalError, InvalidRequest
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.ingest import TrackFile
+from dejavud.services.migration import Migrate
 from dejavud.services.timeline import timeline_view
 from dejavud.services.views import recognition_view, track_view
 from dejavud.values import Tags
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
     from dejavud.services.microphones import Microphones
+    from dejavud.services.migration import Migrator
     from dejavud.services.recognizer import Recognizer
     from dejavud.services.scanner import Scanner
     from dejavud.services.workers import Workers
@@ -69,6 +71,7 @@ class Services:
     recognizer: Recognizer
     scanner: Scanner
     microphones: Microphones
+    migrator: Migrator
     workers: Workers
     params: HashParams
     daemon: Daemon
@@ -315,6 +318,7 @@ def command_table(services: Services) -> CommandTable:
         ("tracks.get", GetTrack, handlers.get_track),
         ("tracks.remove", RemoveTracks, handlers.remove_tracks),
         ("tracks.known", KnownTracks, handlers.known_tracks),
+        ("migrate", Migrate, services.migrator.migrate),
         ("shutdown", Nothing, handlers.shutdown),
     )
     return CommandTable(tuple(Command(name, kind, _bounded(name, handler)) for name, kind, handler in rows))

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import trio
+from structlog.contextvars import bind_contextvars
 
 from dejavud.errors import Busy, DejavudError, InvalidRequest, SourceUnavailable, WrongProfile
 from dejavud.fingerprint.classic_params import ClassicParams
 from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import params_of
+from dejavud.index.open import without_password
 from dejavud.services.classic_jobs import MICROPHONE_HZ
 from dejavud.services.views import track_view
 from dejavud.values import Constellation, NewTrack
@@ -115,7 +117,10 @@ class Migrator:
         """Bring an old database over, and return the report: the command ``migrate``."""
         if not call.may_read_paths:
             raise InvalidRequest(reason="'migrate' is taken from the local control socket only")
-        return {"migration": asdict(await self.run(params.url, call.progress, dry_run=params.dry_run))}
+        bind_contextvars(source=without_password(params.url))
+        report = await self.run(params.url, call.progress, dry_run=params.dry_run)
+        bind_contextvars(n_added=report.n_added, n_known=report.n_known, n_hashes=report.n_hashes)
+        return {"migration": asdict(report)}
 
     async def run(self, url: str, progress: Progress, *, dry_run: bool = False) -> MigrationReport:
         """Return what became of the database at `url`; with `dry_run` nothing is added, and any profile will do.

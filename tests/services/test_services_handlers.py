@@ -18,6 +18,7 @@ from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.ingest import Ingest
 from dejavud.services.library import Library
 from dejavud.services.microphones import Microphones
+from dejavud.services.migration import Migrator
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
 from dejavud.services.scanner import Scanner, ScannerSettings
 from dejavud.services.uploads import Upload
@@ -64,6 +65,7 @@ class Bench:
                     settings=ScannerSettings(TrackerRules()),
                 ),
                 microphones=microphones,
+                migrator=Migrator(self.index, self.workers, self.hub, PARAMS),
                 workers=self.workers,
                 params=PARAMS,
                 daemon=Daemon(0.0, "memory://", {"control": "ipc:///x", "http": ["http://127.0.0.1:1"]}, self.stop),
