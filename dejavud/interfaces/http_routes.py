@@ -25,7 +25,7 @@ from dejavud.interfaces.http_body import SlowBody
 from dejavud.interfaces.multipart import BrokenForm
 from dejavud.interfaces.serving import run_unless
 from dejavud.services.commands import Call
-from dejavud.wire.codec import encode
+from dejavud.wire.codec import decode, encode
 from dejavud.wire.codes import codes_of
 from dejavud.wire.messages import error_body
 
@@ -50,6 +50,19 @@ BODY = "body"
 _OK, _CREATED, _BAD_REQUEST, _REQUEST_TIMEOUT, _UNAVAILABLE = 200, 201, 400, 408, 503
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_MAX_OBJECT_BYTES = 1 << 16
+_SELECTION: dict[str, type] = {
+    "ids": list,
+    "sha1s": tuple,
+    "search": str,
+    "artist": str,
+    "album": str,
+    "path": str,
+    "state": str,
+    "added_after": str,
+    "added_before": str,
+}
+"""The query parameters that say which tracks are meant; lists are separated by commas."""
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
@@ -73,7 +86,10 @@ class Routes:
                 Route("/v1/scan", self._scan, methods=["POST"]),
                 Route("/v1/tracks", self._list_tracks, methods=["GET"]),
                 Route("/v1/tracks", self._add_track, methods=["POST"]),
+                Route("/v1/tracks", self._change_tracks, methods=["PATCH"]),
+                Route("/v1/tracks", self._remove_tracks, methods=["DELETE"]),
                 Route("/v1/tracks/{id}", self._show_track, methods=["GET"]),
+                Route("/v1/tracks/{id}", self._change_track, methods=["PATCH"]),
                 Route("/v1/tracks/{id}", self._remove_track, methods=["DELETE"]),
                 Route("/v1/status", self._status, methods=["GET"]),
                 Route(HEALTH_PATH, self._health, methods=["GET"]),
@@ -117,10 +133,29 @@ class Routes:
         return _json(result, _CREATED if result["added"] else _OK)
 
     async def _list_tracks(self, request: Request) -> Response:
-        return _json(await self._call("tracks.list", _query(request, limit=int, after_id=int), request))
+        own: dict[str, type] = {"limit": int, "after_id": int, "cursor": str, "sort": str, "reverse": bool}
+        return _json(await self._call("tracks.list", _query(request, **own, **_SELECTION), request))
+
+    async def _change_tracks(self, request: Request) -> Response:
+        chosen = _query(request, **_SELECTION)
+        change = await _object(request)
+        if list(change) != ["disabled"] or not isinstance(change["disabled"], bool):
+            raise InvalidRequest(reason='tracks that are chosen by a filter are changed by {"disabled": true} or false')
+        return _json(await self._call("tracks.disable" if change["disabled"] else "tracks.enable", chosen, request))
+
+    async def _remove_tracks(self, request: Request) -> Response:
+        return _json(await self._call("tracks.remove", _query(request, **_SELECTION), request))
 
     async def _show_track(self, request: Request) -> Response:
         return _json(await self._call("tracks.get", {"id": _track_id(request)}, request))
+
+    async def _change_track(self, request: Request) -> Response:
+        track_id = _track_id(request)
+        change = await _object(request)
+        result = await self._call("tracks.edit", {**change, "ids": [track_id]}, request)
+        if not result["updated"]:
+            raise TrackNotFound(track=track_id)
+        return _json({"track": result["updated"][0]})
 
     async def _remove_track(self, request: Request) -> Response:
         track_id = _track_id(request)
@@ -179,6 +214,21 @@ def _body_of(request: Request) -> Body:
     return body
 
 
+async def _object(request: Request) -> Params:
+    """Return the JSON object that the request's body is; raises `InvalidRequest`."""
+    body, text = _body_of(request), b""
+    while len(text) <= _MAX_OBJECT_BYTES and (chunk := await body.read()):
+        text += chunk
+    if len(text) > _MAX_OBJECT_BYTES:
+        raise InvalidRequest(
+            reason=f"the request's body is longer than the {_MAX_OBJECT_BYTES} bytes that a change takes"
+        )
+    change = decode(text)
+    if not isinstance(change, dict) or change.keys() & {"ids", "sha1s"}:
+        raise InvalidRequest(reason='the body must be a JSON object of what to change, such as {"title": "…"}')
+    return change
+
+
 def _legacy_complaint(form: Form, *, is_form: bool) -> str | None:
     """Return what the old server said of a request that it did not recognize, None for one that it did."""
     if not is_form:
@@ -210,6 +260,14 @@ def _parsed(name: str, text: str, kind: type) -> object:
         if not _WHOLE_NUMBER.fullmatch(text):
             raise InvalidRequest(reason=f"{name!r} must be a whole number, not {text[:80]!r}")
         return int(text)
+    if kind is list:
+        return [_parsed(name, part, int) for part in text.split(",")]
+    if kind is tuple:
+        return text.split(",")
+    if kind is bool:
+        if text not in {"true", "false"}:
+            raise InvalidRequest(reason=f"{name!r} must be true or false, not {text[:80]!r}")
+        return text == "true"
     if kind is float:
         if not _NUMBER.fullmatch(text):
             raise InvalidRequest(reason=f"{name!r} must be a number, not {text[:80]!r}")

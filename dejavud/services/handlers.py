@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import string
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from dejavud.services.commands import Command, CommandTable
 from dejavud.services.ingest import TrackFile
 from dejavud.services.migration import Migrate
 from dejavud.services.timeline import timeline_view
+from dejavud.services.track_handlers import TrackHandlers
 from dejavud.services.views import recognition_view, track_view
 from dejavud.values import Tags
 
@@ -40,11 +40,6 @@ if TYPE_CHECKING:
     from dejavud.values import Recognition
 
 log = structlog.get_logger(__name__)
-
-MAX_PAGE_TRACKS = 1000
-MAX_LIST_LENGTH = 10_000
-_MAX_ID = 2**31 - 1
-_SHA1_DIGITS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,71 +132,9 @@ class Fingerprint:
         _check_seconds("limit_s", self.limit_s)
 
 
-@dataclass(frozen=True, slots=True)
-class ListTracks:
-    """Parameters of ``tracks.list``."""
-
-    limit: int = 100
-    after_id: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.limit <= MAX_PAGE_TRACKS:
-            msg = f"'limit' must be from 1 to {MAX_PAGE_TRACKS}, not {self.limit}"
-            raise ValueError(msg)
-        _check_id("after_id", self.after_id)
-
-
-@dataclass(frozen=True, slots=True)
-class GetTrack:
-    """Parameters of ``tracks.get``."""
-
-    id: int
-
-    def __post_init__(self) -> None:
-        _check_id("id", self.id)
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveTracks:
-    """Parameters of ``tracks.remove``."""
-
-    ids: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        _check_length("ids", self.ids)
-        for track_id in self.ids:
-            _check_id("ids", track_id)
-
-
-@dataclass(frozen=True, slots=True)
-class KnownTracks:
-    """Parameters of ``tracks.known``."""
-
-    sha1s: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        _check_length("sha1s", self.sha1s)
-        for sha1 in self.sha1s:
-            if len(sha1) != _SHA1_DIGITS or not set(sha1) <= set(string.hexdigits):
-                msg = f"'sha1s' must hold SHA1s of {_SHA1_DIGITS} hexadecimal digits, not {sha1[:60]!r}"
-                raise ValueError(msg)
-
-
 def _check_seconds(name: str, value: float | None) -> None:
     if value is not None and not (math.isfinite(value) and value > 0):
         msg = f"{name!r} must be a number of seconds above 0, not {value}"
-        raise ValueError(msg)
-
-
-def _check_id(name: str, value: int) -> None:
-    if not 0 <= value <= _MAX_ID:
-        msg = f"{name!r} must be a track's number, from 0 to {_MAX_ID}, not {value}"
-        raise ValueError(msg)
-
-
-def _check_length(name: str, values: Sequence[object]) -> None:
-    if len(values) > MAX_LIST_LENGTH:
-        msg = f"{name!r} holds {len(values)} entries; send at most {MAX_LIST_LENGTH} at a time"
         raise ValueError(msg)
 
 
@@ -223,6 +156,7 @@ class Handlers:
             "version": __version__,
             "uptime_s": round(perf_counter() - daemon.started_s, 3),
             "n_tracks": statistics.n_tracks,
+            "n_disabled": statistics.n_disabled,
             "n_postings": statistics.n_postings,
             "duration_s": round(statistics.duration_s, 3),
             "index": {"url": daemon.index_url, "size_bytes": statistics.size_bytes},
@@ -276,27 +210,6 @@ class Handlers:
         bind_contextvars(track_id=ingested.track.id, added=ingested.added)
         return {"track": track_view(ingested.track), "added": ingested.added}
 
-    async def list_tracks(self, params: ListTracks, _call: Call) -> dict[str, Any]:
-        """Return one page of the library."""
-        tracks = await self._services.library.page(limit=params.limit, after_id=params.after_id)
-        more = len(tracks) == params.limit
-        return {"tracks": [track_view(track) for track in tracks], "next_after_id": tracks[-1].id if more else None}
-
-    async def get_track(self, params: GetTrack, _call: Call) -> dict[str, Any]:
-        """Return one track."""
-        return {"track": track_view(await self._services.library.get(params.id))}
-
-    async def remove_tracks(self, params: RemoveTracks, _call: Call) -> dict[str, Any]:
-        """Take tracks out of the library."""
-        removed = await self._services.library.remove(params.ids)
-        bind_contextvars(n_removed=len(removed))
-        return {"removed": [track_view(track) for track in removed]}
-
-    async def known_tracks(self, params: KnownTracks, _call: Call) -> dict[str, Any]:
-        """Return which contents are in the library already."""
-        known = await self._services.library.known([sha1.lower() for sha1 in params.sha1s])
-        return {"tracks": {sha1: track_view(track) for sha1, track in known.items()}}
-
     async def shutdown(self, _params: Nothing, call: Call) -> dict[str, Any]:
         """Stop the daemon in order: this answer is one of those that it still gives."""
         if not call.may_read_paths:
@@ -308,16 +221,13 @@ class Handlers:
 def command_table(services: Services) -> CommandTable:
     """Return every command of the daemon."""
     handlers = Handlers(services)
-    rows = (
+    rows: tuple[tuple[str, type, Handler], ...] = (
         ("status", Nothing, handlers.status),
         ("recognize", Recognize, handlers.recognize),
         ("recognize_microphone", RecognizeMicrophone, handlers.recognize_microphone),
         ("scan", Scan, handlers.scan),
         ("fingerprint", Fingerprint, handlers.fingerprint),
-        ("tracks.list", ListTracks, handlers.list_tracks),
-        ("tracks.get", GetTrack, handlers.get_track),
-        ("tracks.remove", RemoveTracks, handlers.remove_tracks),
-        ("tracks.known", KnownTracks, handlers.known_tracks),
+        *TrackHandlers(services.library).rows(),
         ("migrate", Migrate, services.migrator.migrate),
         ("shutdown", Nothing, handlers.shutdown),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -61,12 +61,13 @@ class QueryCounts:
 
 @dataclass(slots=True)
 class _Effort:
-    """Where the time of one query went so far."""
+    """Where the time of one query went so far, and what of the index it could not ask."""
 
     decode_ms: float
     fingerprint_ms: float
     lookup_ms: float = 0.0
     match_ms: float = 0.0
+    unseen: set[str] = field(default_factory=set)
 
 
 class Recognizer:
@@ -158,6 +159,7 @@ class Recognizer:
             profile=self._profile.params.profile,
             params_digest=self._profile.params.digest,
             frame_s=frame_s,
+            partial=tuple(sorted(effort.unseen)),
         )
         self._tell(recognition)
         return recognition
@@ -187,6 +189,7 @@ class Recognizer:
             unscaled = scales == (UNSCALED,)
             hashes = fingerprint.hashes if unscaled else self._profile.scaled_hashes(fingerprint, scales)
             hits = self._index.lookup(hashes, timeout_s=left_s)
+            effort.unseen.update(hits.unseen)
             found = perf_counter()
             n_index_frames = self._index.statistics().duration_s * self._profile.frames_per_s
             alignments = match(fingerprint, hits, self._constellations.read, n_index_frames, scales)
@@ -197,7 +200,7 @@ class Recognizer:
         return await self._workers.read(look_up_and_match)
 
     async def _matches(self, alignments: Sequence[Alignment], query_s: float, frame_s: float) -> tuple[Match, ...]:
-        """Return the alignments with their tracks; one whose track was removed meanwhile is left out."""
+        """Return the alignments with their tracks; one whose track was removed or disabled meanwhile is left out."""
         if not alignments:
             return ()
         ids = tuple({alignment.track_id for alignment in alignments})
@@ -205,7 +208,7 @@ class Recognizer:
         return tuple(
             match_of(alignment, tracks[alignment.track_id], query_s, frame_s)
             for alignment in alignments
-            if alignment.track_id in tracks
+            if alignment.track_id in tracks and not tracks[alignment.track_id].disabled
         )
 
     def _tell(self, recognition: Recognition) -> None:

@@ -15,6 +15,7 @@ def track_view(track: Track) -> dict[str, Any]:
         "n_peaks": track.n_peaks,
         "n_hashes": track.n_hashes,
         "added_at": track.added_at.isoformat(),
+        "disabled": track.disabled,
     }
 
 
@@ -33,6 +34,7 @@ def recognition_view(recognition: Recognition) -> dict[str, Any]:
             "params": recognition.params_digest,
             "frame_s": round(recognition.frame_s, 9),
         },
+        "partial": list(recognition.partial),
     }
 
 

@@ -47,6 +47,7 @@ def track(track_id: int = 7, **changes: object) -> dict[str, Any]:
         "n_peaks": 7000,
         "n_hashes": 20000,
         "added_at": "2026-01-02T03:04:05+00:00",
+        "disabled": False,
         **changes,
     }
 

@@ -23,9 +23,16 @@ def library(daemon: FakeDaemon) -> dict[int, dict[str, Any]]:
     tracks = {number: track(number) for number in range(1, 1201)}
 
     def listed(asked: Asked) -> dict[str, Any]:
-        after, limit = asked.params["after_id"], asked.params["limit"]
-        page = [tracks[number] for number in sorted(tracks) if number > after][:limit]
-        return {"tracks": page, "next_after_id": page[-1]["id"] if len(page) == limit else None}
+        params = asked.params
+        after, limit = int(params.get("cursor", 0)), params["limit"]
+        chosen = [tracks[number] for number in sorted(tracks) if number in params.get("ids", tracks)]
+        chosen = [each for each in chosen if each["file_sha1"] in params.get("sha1s", [each["file_sha1"]])]
+        chosen = [each for each in chosen if params.get("artist", each["artist"]) == each["artist"]]
+        if params.get("state", "all") != "all":
+            chosen = [each for each in chosen if each["disabled"] == (params["state"] == "disabled")]
+        page = [each for each in chosen if each["id"] > after][: limit + 1]
+        cursor = str(page[limit - 1]["id"]) if len(page) > limit else None
+        return {"tracks": page[:limit], "n_total": len(chosen), "next": cursor}
 
     def got(asked: Asked) -> dict[str, Any]:
         if asked.params["id"] not in tracks:
@@ -35,7 +42,16 @@ def library(daemon: FakeDaemon) -> dict[int, dict[str, Any]]:
     def removed(asked: Asked) -> dict[str, Any]:
         return {"removed": [tracks.pop(number) for number in asked.params["ids"]]}
 
+    def changed(asked: Asked) -> dict[str, Any]:
+        change = {key: value for key, value in asked.params.items() if key != "ids"}
+        if asked.request.method != "tracks.edit":
+            change = {"disabled": asked.request.method == "tracks.disable"}
+        for number in asked.params["ids"]:
+            tracks[number] |= change
+        return {"updated": [tracks[number] for number in asked.params["ids"]]}
+
     daemon.table |= {"tracks.list": listed, "tracks.get": got, "tracks.remove": removed}
+    daemon.table |= dict.fromkeys(("tracks.edit", "tracks.disable", "tracks.enable"), changed)
     return tracks
 
 
@@ -152,3 +168,117 @@ def test_a_person_is_asked(
     os.close(ours)
     assert err.startswith("  7: Song 7 by Somebody\nRemove 1 track from the library? [y/N] ")
     assert (process.returncode, 7 not in library) == ((0, True) if is_removed else (4, False))
+
+
+@pytest.mark.parametrize(
+    ("words", "params"),
+    [
+        ((), {"state": "enabled"}),
+        (("chopin", "op 9", "--all"), {"state": "all", "search": "chopin op 9"}),
+        (("--disabled", "--sort", "title", "--reverse"), {"state": "disabled", "sort": "title", "reverse": True}),
+        (
+            ("--artist", "A", "--album", "B", "--path", "/m", "--added-after", "2026-01-01", "--added-before", "2027"),
+            {
+                "state": "enabled",
+                "artist": "A",
+                "album": "B",
+                "path": "/m",
+                "added_after": "2026-01-01",
+                "added_before": "2027",
+            },
+        ),
+    ],
+)
+def test_ls_asks_for_what_the_command_line_says(
+    daemon: FakeDaemon, ctl: Callable[..., Ran], words: tuple[str, ...], params: dict[str, Any]
+) -> None:
+    """Words and options become the daemon's parameters; disabled tracks are left out unless they are asked for."""
+    daemon.table["tracks.list"] = lambda _: {"tracks": [], "n_total": 0, "next": None}
+    assert ctl("tracks", "ls", *words).status == 0
+    assert daemon.asked[-1].params == {**params, "limit": 500}
+
+
+def test_ls_says_how_many_there_are(library: dict[int, dict[str, Any]], ctl: Callable[..., Ran]) -> None:
+    """With --limit of how many; with --all which are disabled; where nothing is like that, none."""
+    library[2]["disabled"] = True
+    assert ctl("tracks", "ls", "--limit", "3").err == "3 of 1199 tracks\n"
+    lines = ctl("tracks", "ls", "--all", "--limit", "2").out.splitlines()
+    assert lines[0].split()[-1] == "state"
+    assert [line.split()[-1] for line in lines[1:]] == ["3:39", "disabled"]
+    assert [track["id"] for track in ctl("tracks", "ls", "--disabled", "--json").records] == [2]
+    assert ctl("tracks", "ls", "--artist", "Nobody").err == "0 tracks\n"
+
+
+def test_tracks_are_edited(library: dict[int, dict[str, Any]], ctl: Callable[..., Ran]) -> None:
+    """By number and by SHA1, each once; what is not there is said and makes exit 4; "" takes a field away."""
+    ran = ctl("tracks", "edit", "7", f"{8:040X}", "7", "99999", "--title", "New", "--artist", "")
+    assert ran.status == 4
+    assert ran.out == "updated 7: New\nupdated 8: New\n"
+    assert ran.err == "dejavuctl: there is no track 99999 in the library\n"
+    assert (library[7]["title"], library[8]["artist"], library[9]["title"]) == ("New", "", "Song 9")
+    assert ctl("tracks", "edit", "9", "--album", "B", "--json").records == [{"updated": library[9]}]
+
+
+def test_tracks_are_disabled_and_enabled(library: dict[int, dict[str, Any]], ctl: Callable[..., Ran]) -> None:
+    """Those that are named without a question; with --dry-run nothing happens."""
+    ran = ctl("tracks", "disable", "7", "8", "--dry-run")
+    assert (ran.status, ran.out) == (0, "7: Song 7 by Somebody\n8: Song 8 by Somebody\n")
+    assert ran.err == "2 tracks would be disabled\n"
+    assert not library[7]["disabled"]
+    assert ctl("tracks", "disable", "7", "8").out == "disabled 7: Song 7 by Somebody\ndisabled 8: Song 8 by Somebody\n"
+    assert library[7]["disabled"]
+    assert re.search(r"^state +disabled", ctl("tracks", "show", "7").out, re.MULTILINE)
+    assert ctl("tracks", "enable", "7", "--json").records == [{"enabled": {**library[7], "disabled": True}}]
+    assert not library[7]["disabled"]
+
+
+def test_a_filter_chooses_what_is_changed(library: dict[int, dict[str, Any]], ctl: Callable[..., Ran]) -> None:
+    """With --yes all of them; one alone without a question; none is said."""
+    for number in range(1, 1101):
+        library[number]["artist"] = "Old"
+    library[1200]["artist"] = "Alone"
+    assert len(ctl("tracks", "disable", "--artist", "Old", "--yes", "--json").records) == 1100
+    assert sum(each["disabled"] for each in library.values()) == 1100
+    assert ctl("tracks", "disable", "--artist", "Alone").out == "disabled 1200: Song 1200 by Alone\n"
+    assert ctl("tracks", "disable", "--artist", "Old").err == "no track is like that; nothing was disabled\n"
+    assert len(ctl("tracks", "rm", "--artist", "Old", "--yes", "--json").records) == 1100
+    assert len(library) == 100
+
+
+@pytest.mark.parametrize("command", ["rm", "disable", "enable"])
+def test_more_than_one_by_filter_is_asked_about(
+    library: dict[int, dict[str, Any]], start_ctl: Callable[..., subprocess.Popen[str]], command: str
+) -> None:
+    """Where nobody can be asked nothing happens."""
+    for each in library.values():
+        each["disabled"] = command == "enable"
+    before = dict(library)
+    process = start_ctl("tracks", command, "--artist", "Somebody")
+    out, err = process.communicate()
+    assert (process.returncode, out) == (4, "")
+    assert "say --yes" in err
+    assert library == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rm",),
+        ("rm", "seven"),
+        ("rm", "7", "--artist", "A"),
+        ("disable", "--search", ""),
+        ("edit", "7"),
+        ("edit", "--title", "x"),
+        ("ls", "--all", "--disabled"),
+        ("ls", "--sort", "colour"),
+    ],
+)
+def test_wrong_command_lines_change_nothing(
+    library: dict[int, dict[str, Any]], daemon: FakeDaemon, ctl: Callable[..., Ran], words: tuple[str, ...]
+) -> None:
+    """Neither named nor chosen, both, or nothing to change: exit 2 before the daemon is asked."""
+    assert len(library) == 1200
+    with pytest.raises(SystemExit) as caught:
+        ctl("tracks", *words)
+    assert caught.value.code == 2
+    assert daemon.asked == []

@@ -9,7 +9,8 @@ import trio
 
 from dejavud.errors import InvalidRequest, TrackNotFound, UnreadableFile, UnsupportedAudio
 from dejavud.services.commands import Command, CommandTable
-from dejavud.services.handlers import Fingerprint, GetTrack, ListTracks, Nothing, Recognize, RemoveTracks, Scan
+from dejavud.services.handlers import Fingerprint, Nothing, Recognize, Scan
+from dejavud.services.track_handlers import ChangeTracks, EditTracks, GetTrack, ListTracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,9 +152,25 @@ class Stage:
             raise TrackNotFound(track=params.id)
         return {"track": TRACK}
 
-    async def remove(self, params: RemoveTracks, _call: Call) -> dict[str, Any]:
+    async def remove(self, params: ChangeTracks, call: Call) -> dict[str, Any]:
         """Return the one track there is."""
-        return {"removed": [TRACK] if TRACK["id"] in params.ids else []}
+        self.calls.append(("tracks.remove", params, call))
+        return {"removed": [TRACK] if TRACK["id"] in (params.ids or ()) else []}
+
+    async def edit(self, params: EditTracks, call: Call) -> dict[str, Any]:
+        """Change the one track there is."""
+        self.calls.append(("tracks.edit", params, call))
+        return {"updated": [{**TRACK, "title": params.title}] if TRACK["id"] in params.ids else []}
+
+    async def disable(self, params: ChangeTracks, call: Call) -> dict[str, Any]:
+        """Disable nothing."""
+        self.calls.append(("tracks.disable", params, call))
+        return {"updated": [], "n_updated": 0}
+
+    async def enable(self, params: ChangeTracks, call: Call) -> dict[str, Any]:
+        """Enable nothing."""
+        self.calls.append(("tracks.enable", params, call))
+        return {"updated": [], "n_updated": 0}
 
     async def status(self, _params: Nothing, _call: Call) -> dict[str, Any]:
         """Be well."""
@@ -194,7 +211,10 @@ class Stage:
             "fingerprint": (Fingerprint, self.fingerprint),
             "tracks.list": (ListTracks, self.page),
             "tracks.get": (GetTrack, self.get),
-            "tracks.remove": (RemoveTracks, self.remove),
+            "tracks.remove": (ChangeTracks, self.remove),
+            "tracks.edit": (EditTracks, self.edit),
+            "tracks.enable": (ChangeTracks, self.enable),
+            "tracks.disable": (ChangeTracks, self.disable),
             "wait": (Nothing, self.wait),
             "count": (Count, self.count),
             "tell": (Nothing, self.tell),

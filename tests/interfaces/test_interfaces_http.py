@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from interfaces_http import serving
-from interfaces_table import CRASH, MUSIC, NOISE, RUBBISH, SLOW, TRACK
+from interfaces_table import CRASH, MUSIC, NOISE, RUBBISH, SHA1, SLOW, TRACK
 
 from dejavud.errors import AddressInUse, InvalidConfig
 from dejavud.interfaces.http import HttpSettings, serve_http
@@ -122,6 +122,29 @@ async def test_tracks_are_added_listed_shown_and_removed(stage: Stage, uploads: 
     assert removed.json() == {"removed": [TRACK]}
 
 
+async def test_tracks_are_chosen_changed_and_removed_by_what_is_known_of_them(
+    stage: Stage, uploads: UploadStore
+) -> None:
+    """The query says which tracks, as the commands take it, and a body of JSON what to change."""
+    chosen = "ids=7,8&sha1s=" + SHA1 + "&search=one%20two&artist=A&album=&path=/m&state=all&added_after=2026-01-01"
+    async with serving(stage, uploads) as (client, _):
+        await client.get(f"/v1/tracks?{chosen}&sort=title&reverse=true&cursor=x&limit=3")
+        edited = await client.patch("/v1/tracks/7", json={"title": "New", "artist": ""})
+        for disabled in (True, False):
+            assert (await client.patch(f"/v1/tracks?{chosen}", json={"disabled": disabled})).status_code == 200
+        removed = await client.delete(f"/v1/tracks?{chosen}")
+    names = ["tracks.list", "tracks.edit", "tracks.disable", "tracks.enable", "tracks.remove"]
+    assert [name for name, _, _ in stage.calls] == names
+    listed, edit, *changes = [params for _, params, _ in stage.calls]
+    for params in (listed, *changes):
+        assert (params.ids, params.sha1s, params.search) == ((7, 8), (SHA1,), "one two")
+        assert (params.artist, params.album, params.path, params.state) == ("A", "", "/m", "all")
+    assert (listed.sort, listed.reverse, listed.cursor, listed.limit) == ("title", True, "x", 3)
+    assert (edit.ids, edit.title, edit.artist, edit.album) == ((7,), "New", "", None)
+    assert edited.json() == {"track": {**TRACK, "title": "New"}}
+    assert removed.json() == {"removed": [TRACK]}
+
+
 async def test_status_and_health_answer(stage: Stage, uploads: UploadStore) -> None:
     """Status is the command's result; health says ok without asking any command."""
     async with serving(stage, uploads) as (client, _):
@@ -157,6 +180,16 @@ ERRORS: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     ),
     "no such track": ("GET", "/v1/tracks/8", {}, 404, "track_not_found"),
     "no such track to remove": ("DELETE", "/v1/tracks/8", {}, 404, "track_not_found"),
+    "no such track to change": ("PATCH", "/v1/tracks/8", {"json": {"title": "x"}}, 404, "track_not_found"),
+    "no change": ("PATCH", "/v1/tracks/7", {}, 400, "invalid_request"),
+    "an unknown change": ("PATCH", "/v1/tracks/7", {"json": {"year": 1999}}, 400, "invalid_request"),
+    "other tracks than the address's": ("PATCH", "/v1/tracks/7", {"json": {"ids": [8]}}, 400, "invalid_request"),
+    "too long a change": ("PATCH", "/v1/tracks/7", {"json": {"title": "x" * 70_000}}, 400, "invalid_request"),
+    "titles by filter": ("PATCH", "/v1/tracks?artist=A", {"json": {"title": "x"}}, 400, "invalid_request"),
+    "removing without saying what": ("DELETE", "/v1/tracks", {}, 400, "invalid_request"),
+    "disabling without saying what": ("PATCH", "/v1/tracks", {"json": {"disabled": True}}, 400, "invalid_request"),
+    "a wrong list": ("DELETE", "/v1/tracks?ids=1,x", {}, 400, "invalid_request"),
+    "neither true nor false": ("GET", "/v1/tracks?reverse=1", {}, 400, "invalid_request"),
     "not a track id": ("GET", "/v1/tracks/seven", {}, 404, "track_not_found"),
     "absurd track id": ("GET", "/v1/tracks/" + "9" * 5000, {}, 404, "track_not_found"),
     "path of the server": ("POST", "/v1/recognize?path=/etc/passwd", {"content": MUSIC}, 400, "invalid_request"),

@@ -50,9 +50,10 @@ def _rows(status: Mapping[str, Any], endpoint: str) -> Iterator[tuple[str, str]]
     yield "dejavud", f"{status.get('version')}, up {long_time(status.get('uptime_s', 0))}, at {endpoint}"
     if "n_tracks" in status:
         music = long_time(status.get("duration_s", 0))
+        disabled = f" ({status['n_disabled']} disabled)" if status.get("n_disabled") else ""
         yield (
             "library",
-            f"{count(status['n_tracks'], 'track')}, {music} of audio, {status.get('n_postings', 0):,} hashes",
+            f"{count(status['n_tracks'], 'track')}{disabled}, {music} of audio, {status.get('n_postings', 0):,} hashes",
         )
     index, engine, microphone = (_object(status, key) for key in ("index", "engine", "microphone"))
     if index:

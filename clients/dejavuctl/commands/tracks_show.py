@@ -33,6 +33,8 @@ def run(options: Namespace, session: Session) -> int:
     with session.connect() as connection:
         track = connection.call("tracks.get", {"id": options.id})["track"]
     shown = {key: value for key, value in track.items() if value is not None}
+    if "disabled" in shown:
+        shown["state"] = "disabled: it is in no answer" if shown.pop("disabled") else "enabled"
     if "duration_s" in shown:
         shown["duration_s"] = f"{clock(track['duration_s'])} ({track['duration_s']:g} s)"
     labels = {key: key.removesuffix("_s").removeprefix("n_").replace("_", " ") for key in shown}

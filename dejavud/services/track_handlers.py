@@ -1,0 +1,270 @@
+"""The commands about tracks: which there are, and what is changed of them or taken out."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from structlog.contextvars import bind_contextvars
+
+from dejavud.services.track_search import SORTS, STATES, State, TrackFilter, cursor_after, words_of
+from dejavud.services.views import track_view
+from dejavud.values import TrackEdit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dejavud.services.commands import Call, Handler
+    from dejavud.services.library import Library
+    from dejavud.values import Track
+
+MAX_PAGE_TRACKS = 1000
+MAX_LIST_LENGTH = 10_000
+MAX_TOLD = 10_000
+"""Changed tracks that an answer shows; of more it tells the number only."""
+_MAX_ID = 2**31 - 1
+_SHA1_DIGITS = 40
+
+
+# -- parameters -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Parameters that say which tracks are meant: all that are given hold together.
+
+    state : "" where nothing is said of it, which means all.
+    added_after, added_before : ISO 8601; UTC where they name no offset.
+    """
+
+    ids: tuple[int, ...] | None = None
+    sha1s: tuple[str, ...] | None = None
+    search: str = ""
+    artist: str | None = None
+    album: str | None = None
+    path: str | None = None
+    state: str = ""
+    added_after: str = ""
+    added_before: str = ""
+
+    def __post_init__(self) -> None:
+        if self.ids is not None:
+            _check_ids("ids", self.ids)
+        if self.sha1s is not None:
+            _check_sha1s(self.sha1s)
+        if self.state and self.state not in STATES:
+            msg = f"'state' must be one of {', '.join(STATES)}, not {self.state[:60]!r}"
+            raise ValueError(msg)
+        _moment("added_after", self.added_after)
+        _moment("added_before", self.added_before)
+
+    def filter(self) -> TrackFilter:
+        """Return what is meant."""
+        return TrackFilter(
+            ids=None if self.ids is None else frozenset(self.ids),
+            sha1s=None if self.sha1s is None else frozenset(sha1.lower() for sha1 in self.sha1s),
+            words=words_of(self.search),
+            artist=self.artist,
+            album=self.album,
+            path=self.path,
+            state=cast("State", self.state or "all"),
+            added_after=_moment("added_after", self.added_after),
+            added_before=_moment("added_before", self.added_before),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListTracks(Selection):
+    """Parameters of ``tracks.list``."""
+
+    limit: int = 100
+    after_id: int = 0
+    cursor: str | None = None
+    sort: str = "id"
+    reverse: bool = False
+
+    def __post_init__(self) -> None:
+        Selection.__post_init__(self)
+        if not 1 <= self.limit <= MAX_PAGE_TRACKS:
+            msg = f"'limit' must be from 1 to {MAX_PAGE_TRACKS}, not {self.limit}"
+            raise ValueError(msg)
+        if self.sort not in SORTS:
+            msg = f"'sort' must be one of {', '.join(SORTS)}, not {self.sort[:60]!r}"
+            raise ValueError(msg)
+        _check_ids("after_id", (self.after_id,))
+        if self.after_id and (self.cursor is not None or self.sort != "id" or self.reverse):
+            msg = "'after_id' is for pages in order of id; for any other send the 'cursor' of the page before"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class GetTrack:
+    """Parameters of ``tracks.get``."""
+
+    id: int
+
+    def __post_init__(self) -> None:
+        _check_ids("id", (self.id,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeTracks(Selection):
+    """Parameters of ``tracks.remove``, ``tracks.enable`` and ``tracks.disable``: every track there is has to be asked for by ``state``."""
+
+    def __post_init__(self) -> None:
+        Selection.__post_init__(self)
+        given = (self.ids, self.sha1s, self.artist, self.album, self.path)
+        texts = (self.search.strip(), self.state, self.added_after, self.added_before)
+        if not any(texts) and all(value is None for value in given):
+            msg = "say which tracks: by 'ids', 'sha1s', 'search', 'artist', 'album', 'path', 'added_after', 'added_before' or 'state'"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditTracks:
+    """Parameters of ``tracks.edit``: which tracks, and what is to be changed of each; "" takes an artist or an album away."""
+
+    ids: tuple[int, ...] = ()
+    sha1s: tuple[str, ...] = ()
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    disabled: bool | None = None
+
+    def __post_init__(self) -> None:
+        _check_ids("ids", self.ids)
+        _check_sha1s(self.sha1s)
+        if not self.ids and not self.sha1s:
+            msg = "say which tracks, by 'ids' or by 'sha1s'"
+            raise ValueError(msg)
+        if self.title is not None and not self.title.strip():
+            msg = "'title' must not be empty"
+            raise ValueError(msg)
+        if (self.title, self.artist, self.album, self.disabled) == (None, None, None, None):
+            msg = "say what to change: 'title', 'artist', 'album' or 'disabled'"
+            raise ValueError(msg)
+
+    def edit(self) -> TrackEdit:
+        """Return what is to be changed."""
+        return TrackEdit(self.title, self.artist, self.album, self.disabled)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTracks:
+    """Parameters of ``tracks.known``."""
+
+    sha1s: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_sha1s(self.sha1s)
+
+
+def _moment(name: str, text: str) -> datetime | None:
+    """Return the moment that `text` names, None where it is empty; raises `ValueError`."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        msg = f"{name!r} must be a date or a time like 2026-01-31 or 2026-01-31T18:00:00+01:00, not {text[:60]!r}"
+        raise ValueError(msg) from None
+
+
+def _check_ids(name: str, values: Sequence[int]) -> None:
+    _check_length(name, values)
+    for value in values:
+        if not 0 <= value <= _MAX_ID:
+            msg = f"{name!r} must be a track's number, from 0 to {_MAX_ID}, not {value}"
+            raise ValueError(msg)
+
+
+def _check_sha1s(sha1s: Sequence[str]) -> None:
+    _check_length("sha1s", sha1s)
+    for sha1 in sha1s:
+        if len(sha1) != _SHA1_DIGITS or not set(sha1) <= set(string.hexdigits):
+            msg = f"'sha1s' must hold SHA1s of {_SHA1_DIGITS} hexadecimal digits, not {sha1[:60]!r}"
+            raise ValueError(msg)
+
+
+def _check_length(name: str, values: Sequence[object]) -> None:
+    if len(values) > MAX_LIST_LENGTH:
+        msg = f"{name!r} holds {len(values)} entries; send at most {MAX_LIST_LENGTH} at a time"
+        raise ValueError(msg)
+
+
+# -- handlers -------------------------------------------------------------------------------------------------------
+
+
+class TrackHandlers:
+    """One method a command."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def rows(self) -> tuple[tuple[str, type, Handler], ...]:
+        """Return the rows of the command table."""
+        return (
+            ("tracks.list", ListTracks, self.list),
+            ("tracks.get", GetTrack, self.get),
+            ("tracks.known", KnownTracks, self.known),
+            ("tracks.edit", EditTracks, self.edit),
+            ("tracks.enable", ChangeTracks, self.enable),
+            ("tracks.disable", ChangeTracks, self.disable),
+            ("tracks.remove", ChangeTracks, self.remove),
+        )
+
+    async def list(self, params: ListTracks, _call: Call) -> dict[str, Any]:
+        """Return one page of the library."""
+        cursor = cursor_after(params.after_id) if params.after_id else params.cursor
+        page = await self._library.page(
+            params.filter(), sort=params.sort, reverse=params.reverse, limit=params.limit, cursor=cursor
+        )
+        is_by_id = params.sort == "id" and not params.reverse
+        return {
+            "tracks": [track_view(track) for track in page.tracks],
+            "n_total": page.n_total,
+            "next": page.cursor,
+            "next_after_id": page.tracks[-1].id if page.cursor is not None and is_by_id else None,
+        }
+
+    async def get(self, params: GetTrack, _call: Call) -> dict[str, Any]:
+        """Return one track."""
+        return {"track": track_view(await self._library.get(params.id))}
+
+    async def known(self, params: KnownTracks, _call: Call) -> dict[str, Any]:
+        """Return which contents are in the library already."""
+        known = await self._library.known([sha1.lower() for sha1 in params.sha1s])
+        return {"tracks": {sha1: track_view(track) for sha1, track in known.items()}}
+
+    async def edit(self, params: EditTracks, call: Call) -> dict[str, Any]:
+        """Change what is known of tracks."""
+        found = [
+            *await self._library.select(TrackFilter(ids=frozenset(params.ids))),
+            *await self._library.select(TrackFilter(sha1s=frozenset(sha1.lower() for sha1 in params.sha1s))),
+        ]
+        return _told("updated", await self._library.edit(found, params.edit(), call.progress))
+
+    async def enable(self, params: ChangeTracks, call: Call) -> dict[str, Any]:
+        """Have tracks in answers again."""
+        return await self._set(params, call, disabled=False)
+
+    async def disable(self, params: ChangeTracks, call: Call) -> dict[str, Any]:
+        """Have tracks in no answer, and keep them."""
+        return await self._set(params, call, disabled=True)
+
+    async def remove(self, params: ChangeTracks, call: Call) -> dict[str, Any]:
+        """Take tracks out of the library."""
+        found = await self._library.select(params.filter())
+        return _told("removed", await self._library.remove(found, call.progress))
+
+    async def _set(self, params: ChangeTracks, call: Call, *, disabled: bool) -> dict[str, Any]:
+        found = await self._library.select(params.filter())
+        return _told("updated", await self._library.edit(found, TrackEdit(disabled=disabled), call.progress))
+
+
+def _told(what: str, tracks: Sequence[Track]) -> dict[str, Any]:
+    bind_contextvars(**{f"n_{what}": len(tracks)})
+    return {what: [track_view(track) for track in tracks[:MAX_TOLD]], f"n_{what}": len(tracks)}
