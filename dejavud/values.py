@@ -245,13 +245,17 @@ class TrackEdit:
 
 @dataclass(frozen=True, slots=True)
 class IndexStatistics:
-    """How much an index holds; disabled tracks are counted with the others, and by themselves."""
+    """How much an index holds; disabled tracks are counted with the others, and by themselves.
+
+    reachable : False where the database is away, and these are what was counted last.
+    """
 
     n_tracks: int
     n_postings: int
     duration_s: float
     size_bytes: int
     n_disabled: int = 0
+    reachable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +330,7 @@ class Recognition:
     """The answer to one query; `matches` is empty when nothing is recognized, best first otherwise.
 
     frame_s : the unit of time of the query's fingerprint.
+    partial : what of the index could not be asked, such as a server that is down; empty when all of it was.
     """
 
     source: str
@@ -336,3 +341,4 @@ class Recognition:
     profile: str
     params_digest: str
     frame_s: float
+    partial: tuple[str, ...] = ()

@@ -111,11 +111,12 @@ class Scanner:
         run.done_s = ended.duration_s
         await self._take(run, await self._workers.read(self._finish, run))
         in_order = sorted(run.plays, key=lambda play: play.start_s)
-        return Timeline(name, ended.duration_s, tuple(in_order), ended.n_damaged_packets)
+        return Timeline(name, ended.duration_s, tuple(in_order), ended.n_damaged_packets, tuple(sorted(run.unseen)))
 
     def _advance(self, run: _Run, part: StreamPart) -> list[Play]:
         """Ask the index and match, in the worker thread that runs this."""
         hits = self._index.lookup(part.hashes, timeout_s=self._settings.lookup_s)
+        run.unseen.update(hits.unseen)
         return run.tracker.feed(part, hits, self._constellations.read, self._n_index_frames(run.params))
 
     def _finish(self, run: _Run) -> list[Play]:
@@ -143,6 +144,7 @@ class _Run:
     done_s, total_s : how much has been worked through, of how much where that is known.
     tracks : those that were named so far, by id.
     plays : those that are final.
+    unseen : what of the index could not be asked at times.
     """
 
     params: Params
@@ -152,6 +154,7 @@ class _Run:
     total_s: float | None = None
     tracks: dict[int, Track] = field(default_factory=dict)
     plays: list[PlayedTrack] = field(default_factory=list)
+    unseen: set[str] = field(default_factory=set)
 
     def named(self, plays: Sequence[Play]) -> list[PlayedTrack]:
         return [

@@ -44,12 +44,14 @@ class Timeline:
 
     duration_s : how much of the recording was heard.
     n_damaged_packets : how much of it could not be decoded, and was silent.
+    partial : what of the index could not be asked at times, such as a server that was down.
     """
 
     source: str
     duration_s: float
     plays: tuple[PlayedTrack, ...]
     n_damaged_packets: int
+    partial: tuple[str, ...] = ()
 
 
 def played_track(play: Play, track: Track, params: Params) -> PlayedTrack:
@@ -78,6 +80,7 @@ def timeline_view(timeline: Timeline, params: HashParams) -> dict[str, Any]:
         },
         "plays": plays_view(timeline.plays),
         "engine": {"profile": params.profile, "params": params.digest},
+        "partial": list(timeline.partial),
     }
 
 

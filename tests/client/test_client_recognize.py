@@ -46,6 +46,13 @@ def test_what_else_there_is_to_say_follows(daemon: FakeDaemon, ctl: Callable[...
     )
 
 
+def test_what_could_not_be_asked_is_told(daemon: FakeDaemon, ctl: Callable[..., Ran], tmp_path: Path) -> None:
+    """A "no match" of a part of the library says which part it did not see."""
+    (tmp_path / "clip.wav").write_bytes(b"RIFF")
+    daemon.table["recognize"] = lambda asked: {**recognition(asked.params["source"]), "partial": ["shard2"]}
+    assert ctl("recognize", tmp_path / "clip.wav").out.endswith(": no match (27 ms, without shard2)\n")
+
+
 def test_without_the_word_file_it_is_the_same(daemon: FakeDaemon, ctl: Callable[..., Ran], tmp_path: Path) -> None:
     """`recognize PATH` and `recognize file PATH` print the same."""
     (tmp_path / "clip.wav").write_bytes(b"RIFF")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from synthetic import synthesize, write_wav
@@ -36,12 +37,14 @@ class WatchedIndex(MemoryIndex):
     """Notes how many tracks each commit held and how often it was asked, and fails where it is told to.
 
     refuses : title of a track that cannot be stored.
+    unseen : what look-ups say they could not ask.
     """
 
     def __init__(self, *, refuses: str = "", error: Exception | None = None) -> None:
         super().__init__()
         self.commits: list[int] = []
         self.n_lookups = 0
+        self.unseen: tuple[str, ...] = ()
         self._refuses = refuses
         self._error = error
 
@@ -55,7 +58,7 @@ class WatchedIndex(MemoryIndex):
     def lookup(self, hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
         """See `Index.lookup`."""
         self.n_lookups += 1
-        return super().lookup(hashes, timeout_s=timeout_s)
+        return replace(super().lookup(hashes, timeout_s=timeout_s), unseen=self.unseen)
 
 
 def published(hub: EventHub) -> list[Event]:

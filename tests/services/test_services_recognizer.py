@@ -19,6 +19,7 @@ from dejavud.services.events import EventHub
 from dejavud.services.ingest import Ingest
 from dejavud.services.microphones import Microphones
 from dejavud.services.recognizer import Recognizer, RecognizerSettings, match_of
+from dejavud.services.views import recognition_view
 from dejavud.services.workers import InlineWorkers
 from dejavud.values import Alignment
 
@@ -255,6 +256,19 @@ async def test_what_is_found_as_it_is_is_not_sought_at_other_speeds(tmp_path: Pa
     assert bench.index.n_lookups == 1
     await bench.recognizer.recognize_file(unknown, "unknown")
     assert bench.index.n_lookups == 3
+
+
+async def test_what_could_not_be_asked_is_told(tmp_path: Path) -> None:
+    """An answer names what of the index was away in any of its look-ups, and is whole again when it is back."""
+    path = music_file(tmp_path, 1, 10.0)
+    bench = Bench()
+    await bench.add(path)
+    bench.index.unseen = ("shard2", "shard1")
+    told = await bench.recognizer.recognize_file(path, "known")
+    assert told.partial == ("shard1", "shard2")
+    assert recognition_view(told)["partial"] == ["shard1", "shard2"]
+    bench.index.unseen = ()
+    assert (await bench.recognizer.recognize_file(path, "known")).partial == ()
 
 
 async def test_an_easy_query_is_answered_by_a_first_look(tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ def _line(answer: Mapping[str, Any], source: str | None) -> str:
     """Return a recognition in one line: which track, where in it, how surely, how fast."""
     before = "" if source in (None, "-") else f"{printable(str(source))}: "
     took = f"{answer['timings']['total_ms']:.0f} ms"
+    took += "".join(f", without {printable(missing)}" for missing in answer.get("partial", ()))
     if not answer["matches"]:
         return f"{before}no match ({took})"
     query_s = answer["query"]["duration_s"]

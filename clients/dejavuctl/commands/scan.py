@@ -11,7 +11,7 @@ from dejavuctl.failures import EXIT_INTERRUPTED, Failed, Usage
 from dejavuctl.files import AudioFile
 from dejavuctl.interrupts import held_back
 from dejavuctl.jobs import Ask, Cancelled, scan_file, with_bytes
-from dejavuctl.output import clock, count
+from dejavuctl.output import clock, count, printable
 from dejavuctl.scan_progress import ScanProgress
 from dejavuctl.timelines import FORMATS, timeline_writer
 from dejavud.wire.codes import EXIT_MATCHED, EXIT_NO_MATCH
@@ -114,6 +114,8 @@ def run(options: Namespace, session: Session) -> int:
     n_damaged = int(recording.get("n_damaged_packets") or 0)
     if n_damaged and not options.quiet:
         out.remark(f"{count(n_damaged, 'damaged packet')} could not be decoded; nothing is known of those moments")
+    for missing in answer.get("partial", ()):
+        out.remark(f"{printable(missing)} could not be asked at times; a play may have been missed")
     if not options.quiet:
         out.remark(f"{'interrupted: ' * interrupted}{count(heard.n_plays, 'play')} in {clock(recording['duration_s'])}")
     if interrupted:
