@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,5 +99,29 @@ class Store(Index, Protocol):
         """Return the ids under which there are postings or constellations but no track, ascending; `remove` deletes them.
 
         Takes time in proportion to all there is, and memory to the number of tracks.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was written to a shared store since a revision.
+
+    revision : of the last write.
+    track_ids : of the tracks that were added, edited or removed, ascending; None where that is no longer known, and anything may have been.
+    """
+
+    revision: int
+    track_ids: tuple[int, ...] | None
+
+
+@runtime_checkable
+class SharedStore(Store, Protocol):
+    """A store that other processes write to as well; it may be away at times: then its methods raise `IndexAway`."""
+
+    def changes(self, after_revision: int) -> Changes:
+        """Return what was written since; what tracks are read after that are as they were then, or later.
+
+        What an edit, removal or addition of one's own touched is among it too.
         """
         ...

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dejavud.errors import UnsupportedDatabase
 from dejavud.index.duckdb import DEFAULT_MEMORY_BYTES, DEFAULT_THREADS, DuckDBIndex, open_duckdb
 from dejavud.index.duckdb_clustering import Clustering
 from dejavud.index.memory import MemoryIndex
 from dejavud.index.resident import ResidentIndex
 from dejavud.index.segment_files import SegmentFolder
 from dejavud.index.upkeep import Upkeep
+from dejavud.index.urls import path_of, scheme_of, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +21,8 @@ if TYPE_CHECKING:
     from dejavud.fingerprint.params import HashParams
     from dejavud.index.base import Index, Store
 
-_FORMS = (
-    "this version opens duckdb:////absolute/path, duckdb:///relative/path, duckdb:///:memory: and memory://"
-    " (both of the last forget everything at the end)"
-)
-_DUCKDB_FILE = "duckdb:///"
+
+__all__ = ["IndexSettings", "KeptIndex", "open_index", "open_kept_index", "without_password"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,40 +77,23 @@ def open_index(
 ) -> Iterator[Store]:
     """Give the index at `url`, made if it is not there, until the block ends.
 
-    url : in SQLAlchemy's form: ``duckdb:////absolute/path``, ``duckdb:///relative/path``, ``duckdb:///:memory:``,
-    ``memory://``.
+    url : in SQLAlchemy's form: see `dejavud.index.urls.FORMS`.
     memory_bytes, threads : of DuckDB.
 
-    Raises `UnsupportedDatabase` for any other URL, and what `open_duckdb` raises.
+    Raises `UnsupportedDatabase` for any other URL, and what `open_duckdb` and `open_sql` raise.
     """
-    if url == "memory://":
+    scheme = scheme_of(url)
+    if scheme == "memory":
         with closing(MemoryIndex()) as memory:
             yield memory
-    elif url in {"duckdb://", "duckdb:///", "duckdb:///:memory:"}:  # SQLAlchemy's three spellings of no file
-        with open_duckdb(None, params, memory_bytes=memory_bytes, threads=threads) as index:
+    elif scheme == "duckdb":
+        path = path_of(url)
+        with open_duckdb(
+            None if path is None else Path(path), params, memory_bytes=memory_bytes, threads=threads
+        ) as index:
             yield index
     else:
-        with open_duckdb(_path_of(url), params, memory_bytes=memory_bytes, threads=threads) as index:
-            yield index
+        from dejavud.index.sql import open_sql  # noqa: PLC0415 - SQLAlchemy takes longer to import than DuckDB to start
 
-
-def _path_of(url: str) -> Path:
-    """Return the file that a DuckDB `url` names."""
-    if not url.startswith(_DUCKDB_FILE):
-        if url.startswith("duckdb:"):
-            reason = f"a path follows three slashes, an absolute one brings the fourth: {_FORMS}"
-        elif "://" not in url:
-            reason = f"this is not a database URL: {_FORMS}"
-        else:
-            reason = f"this kind of database is not supported yet: {_FORMS}"
-        raise UnsupportedDatabase(url=without_password(url), reason=reason)
-    path = url.removeprefix(_DUCKDB_FILE)
-    if "?" in path:
-        raise UnsupportedDatabase(url=without_password(url), reason=f"options after ? are not supported: {_FORMS}")
-    return Path(path)
-
-
-def without_password(url: str) -> str:
-    """Return `url` as it may be shown: whatever can be a password is masked, rather too much than too little."""
-    url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
-    return re.sub(r"(?i)((?:pass|pwd|secret|token|key)[^=&?]*=)[^&]*", r"\1***", url)
+        with open_sql(url, params) as shared:
+            yield shared

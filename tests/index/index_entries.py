@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from databases import SERVERS
 
 from dejavud.fingerprint.classic_params import GENERATIONS
 from dejavud.index.duckdb import open_duckdb
@@ -15,6 +16,7 @@ from dejavud.index.meetings import MAX_HITS
 from dejavud.index.memory import MemoryIndex
 from dejavud.index.resident import ResidentIndex
 from dejavud.index.segment_files import SegmentFolder
+from dejavud.index.sql import open_sql
 from dejavud.index.upkeep import Portions, Upkeep
 from dejavud.values import Constellation, Hashes, NewTrack
 
@@ -35,9 +37,20 @@ KINDS = (
     "memory-64",
     "duckdb-file-64",
     "memory-view-files-64",
+    "sqlite-file",
+    "sqlite-memory",
+    "sqlite-file-64",
+    "postgresql",
+    "postgresql-64",
+    "mariadb",
+    "mariadb-64",
 )
 """Those of 64 bits hold the same tracks with wider hashes.  Those with a view answer from it from the beginning: from memory, or
 from the files into which every change is written at once."""
+
+SERVER_KINDS = ("postgresql", "mariadb")
+SQL = ("sqlite", *SERVER_KINDS)
+"""How the kinds begin that go through SQLAlchemy."""
 
 TINY = Portions(loose=1, run=500, read=300, late=0)
 """Everything is written, in several files, and merged."""
@@ -119,6 +132,16 @@ def open_view(
         yield index, Upkeep(index, store, SegmentFolder(folder, params), **options)
 
 
+def url_of(kind: str, folder: Path) -> str:
+    """Return the URL of the database of `kind` that belongs to `folder`; a server's is made where there is none yet."""
+    if kind not in SERVER_KINDS:
+        return f"sqlite:///{folder / 'index.sqlite'}" if kind == "sqlite-file" else "sqlite://"
+    note = folder / "url"
+    if not note.exists():
+        note.write_text(getattr(SERVERS, kind).create())
+    return note.read_text()
+
+
 @contextmanager
 def open_kind(kind: str, folder: Path, params: HashParams, **options: Any) -> Iterator[Index]:  # noqa: ANN401 - passed on
     """Give an index of one of `KINDS` until the block ends."""
@@ -134,6 +157,9 @@ def open_kind(kind: str, folder: Path, params: HashParams, **options: Any) -> It
             upkeep.run(never)
             assert index.view() is not None
             yield WritingIndex(index, upkeep) if files else index
+    elif kind in SERVER_KINDS or kind.startswith("sqlite"):
+        with open_sql(url_of(kind, folder), params, **options) as index:
+            yield index
     elif kind == "memory":
         with closing(MemoryIndex(**options)) as index:
             yield index

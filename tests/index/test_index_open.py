@@ -49,9 +49,12 @@ def test_indexes_in_memory_share_nothing(url: str, params: Params) -> None:
 @pytest.mark.parametrize(
     ("url", "hint"),
     [
-        ("postgresql+psycopg2://dejavu:s3cret@db/dejavu", "not supported yet"),
-        ("mysql+pymysql://root:p@ss:s3cret/@db:3306/x?charset=utf8", "not supported yet"),
-        ("sqlite:///x.db?password=s3cret", "not supported yet"),
+        ("postgresql+asyncpg://dejavu:s3cret@db/dejavu", "leave out"),
+        ("oracle://dejavu:s3cret@db/dejavu", "not supported"),
+        ("postgresql://dejavu:s3cret@db", "names no database"),
+        ("mysql+pymysql://root:p@ss:s3cret/@db:3306/x?charset=utf8", "%40"),
+        ("sqlite:///x.db?password=s3cret", "options"),
+        ("sqlite://x.db", "three slashes"),
         ("duckdb://var/lib/index.duckdb", "three slashes"),
         ("duckdb:index.duckdb", "three slashes"),
         ("duckdb:////tmp/x.duckdb?access_mode=read_only&token=s3cret", "options"),
@@ -63,7 +66,6 @@ def test_other_urls_are_refused_with_what_works_and_without_their_password(url: 
     """The message says what is wrong and what opens; a password is in neither message nor details."""
     with pytest.raises(UnsupportedDatabase, match=hint) as caught, open_index(url, params):
         pytest.fail("opened")
-    assert "duckdb:////absolute/path" in caught.value.message
     assert "s3cret" not in f"{caught.value.message} {caught.value.details}"
 
 

@@ -1,0 +1,158 @@
+"""The schema in SQL: the tables of `dejavud.index.schema`, what a shared database needs beside them, and its versions.
+
+``meta`` holds one more key, ``revision``: the number of the last write.  Its row is what writers lock first, wherever they run, so ids
+and revisions ascend in the order of commits.  ``changes`` says which tracks each write touched, and keeps the last
+`KEPT_REVISIONS` of them: who followed so far learns what is new from it.
+
+``postings`` is what each engine reads quickest by hash; `dejavud.index.sql_dialect.Dialect` makes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    inspect,
+    select,
+    update,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import DBAPIError
+
+from dejavud.errors import IndexDamaged
+from dejavud.index import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sqlalchemy import Connection
+
+    from dejavud.fingerprint.params import HashParams
+    from dejavud.index.sql_dialect import Dialect
+
+REVISION = "revision"
+"""The key in ``meta`` of the number of the last write."""
+KEPT_REVISIONS = 100_000
+
+POSTINGS = "postings"
+
+_TEXT = Text().with_variant(mysql.MEDIUMTEXT(), "mysql")
+_OPTIONS: dict[str, Any] = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_comment": "dejavud",
+}
+
+_metadata = MetaData()
+meta = Table(
+    "meta",
+    _metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", _TEXT, nullable=False),
+    **_OPTIONS,
+)
+tracks = Table(
+    "tracks",
+    _metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("title", _TEXT, nullable=False),
+    Column("artist", _TEXT),
+    Column("album", _TEXT),
+    Column("path", _TEXT),
+    Column("file_sha1", String(40), nullable=False, unique=True),
+    Column("duration_s", Double, nullable=False),
+    Column("n_peaks", Integer, nullable=False),
+    Column("n_hashes", Integer, nullable=False),
+    Column("added_at", DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql"), nullable=False),  # UTC
+    Column("disabled", Boolean, nullable=False),
+    **_OPTIONS,
+)
+_is_disabled = tracks.c.disabled
+Index("tracks_disabled", _is_disabled, postgresql_where=_is_disabled, sqlite_where=_is_disabled)  # every look-up asks
+constellations = Table(
+    "constellations",
+    _metadata,
+    Column("track_id", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql"), nullable=False),
+    **_OPTIONS,
+)
+changes = Table(
+    "changes",
+    _metadata,
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("track_id", Integer, primary_key=True, autoincrement=False),
+    **_OPTIONS,
+)
+
+_NAMES = (*_metadata.tables, POSTINGS)
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+"""What makes each version of the one before it.  The first in SQL was 2; a step may be run again where it was cut short, as not every
+engine takes definitions back."""
+
+
+def prepare(
+    connection: Connection,
+    params: HashParams,
+    dialect: Dialect,
+    *,
+    where: str,
+    migrations: Mapping[int, Callable[[Connection], None]] = MIGRATIONS,
+) -> None:
+    """Make the tables where there are none, or check them and bring them to our version; one process at a time.
+
+    In a transaction of its own, which the caller commits.
+
+    Raises what `schema.check_meta` raises.
+    """
+    with dialect.alone(connection):
+        known = inspect(connection)
+        there = [name for name in _NAMES if known.has_table(name)]
+        found = _read_meta(connection, where) if meta.name in there else {}
+        if not found:
+            _create(connection, params, dialect, there, where=where)
+            return
+        schema.check_meta(found, params, path=where)
+        missing = [name for name in _NAMES if name not in there] or [key for key in (REVISION,) if key not in found]
+        if missing:
+            raise IndexDamaged(path=where, reason=f"there is no {missing[0]}")
+        for version in range(int(found["schema_version"]) + 1, schema.VERSION + 1):
+            if version not in migrations:
+                raise IndexDamaged(path=where, reason=f"no version ever made an index of version {version - 1} there")
+            migrations[version](connection)
+            connection.execute(update(meta).where(meta.c.key == "schema_version").values(value=str(version)))
+
+
+def _read_meta(connection: Connection, where: str) -> dict[str, str]:
+    try:
+        return dict(connection.execute(select(meta.c.key, meta.c.value)).tuples().all())
+    except DBAPIError as error:
+        raise IndexDamaged(path=where, reason="its table meta is another program's") from error
+
+
+def _create(connection: Connection, params: HashParams, dialect: Dialect, there: list[str], *, where: str) -> None:
+    """Make the tables, the contents of ``meta`` last: without it they are not an index yet, and were left half made."""
+    others = [name for name in there if not dialect.is_ours(connection, name)]
+    if others:
+        reason = f"its table {others[0]} is another program's: give dejavud a database (or schema) of its own"
+        raise IndexDamaged(path=where, reason=reason)
+    for name in there:
+        connection.exec_driver_sql(f"DROP TABLE {name}")
+    _metadata.create_all(connection, checkfirst=False)
+    for statement in dialect.create_postings(params.hash_bits):
+        connection.exec_driver_sql(statement)
+    fresh = {**schema.new_meta(params), REVISION: "0"}
+    connection.execute(insert(meta), [{"key": key, "value": value} for key, value in fresh.items()])
