@@ -34,7 +34,7 @@ PAGE_TRACKS = 1000
 """Tracks read from the store at a time."""
 GONE_SHARE = 0.25
 """A segment is written anew once so much of it is of removed tracks."""
-BYTES_A_POSTING = 16
+BYTES_A_POSTING = 10
 """What a view takes, about, with its tables and the peaks: what the limit of bytes is held against, before anything is built."""
 
 
