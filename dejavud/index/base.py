@@ -6,11 +6,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dejavud.index.postings import Postings
     from dejavud.placed_hits import AnyHits
     from dejavud.values import Constellation, Hashes, IndexStatistics, NewTrack, Track, TrackEdit
+
+
+class StoppedError(Exception):
+    """The caller wanted what it began to end before it was done; what is stored is as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What `Store.compact` has done.
+
+    n_bytes_before, n_bytes_after : on the disk.
+    is_rewritten : whether anything was done; False where there is nothing to do.
+    """
+
+    n_bytes_before: int
+    n_bytes_after: int
+    is_rewritten: bool
 
 
 class Index(Protocol):
@@ -123,5 +140,17 @@ class SharedStore(Store, Protocol):
         """Return what was written since; what tracks are read after that are as they were then, or later.
 
         What an edit, removal or addition of one's own touched is among it too.
+        """
+        ...
+
+    def compact(self, tell: Callable[[int, int], None], should_stop: Callable[[], bool]) -> Compacted:
+        """Put what is stored in the order in which it is asked for, and give back the space that nothing uses; queries and writes go on meanwhile.
+
+        Where the engine does that by itself there is nothing to do.
+
+        tell : given how much is done and of how much, in postings, from time to time.
+        should_stop : asked several times a second.
+
+        Raises `StoppedError` where it was to stop; `IndexFull`, before anything is done, where the disk has no room for it.
         """
         ...

@@ -17,7 +17,9 @@ import duckdb
 import numpy as np
 
 from dejavud.errors import IndexDamaged, Timeout
+from dejavud.index.base import Compacted
 from dejavud.index.constellation_codec import decode_constellation
+from dejavud.index.duckdb_compaction import Compaction
 from dejavud.index.duckdb_connection import SharedConnection, WriteTurns
 from dejavud.index.duckdb_errors import translated
 from dejavud.index.duckdb_file import connect
@@ -61,7 +63,7 @@ def open_duckdb(
     open_file = partial(connect, path, params, memory_bytes=memory_bytes, threads=threads)
     connection = SharedConnection(open_file, is_durable=path is not None)
     with closing(connection):
-        yield DuckDBIndex(connection, path, max_hits=max_hits)
+        yield DuckDBIndex(connection, path, params, max_hits=max_hits)
 
 
 class _Counted(NamedTuple):
@@ -84,14 +86,17 @@ class DuckDBIndex:
     Made by `open_duckdb`.
 
     path : of the file, absolute; None for one in memory.
+    params : that it was opened with.
     """
 
-    def __init__(self, connection: SharedConnection, path: Path | None, *, max_hits: int) -> None:
+    def __init__(self, connection: SharedConnection, path: Path | None, params: HashParams, *, max_hits: int) -> None:
         self._connection = connection
         self.path = path
+        self.params = params
         self._where = "the index in memory" if path is None else str(path)
         self._max_hits = max_hits
         self._turns = WriteTurns()
+        self._noted: set[int] | None = None
         self._tell: Callable[[], None] = _nobody
         self._n_writes = (
             0  # begun or done: what was counted before the last of them ended is no longer known to be true
@@ -118,6 +123,7 @@ class DuckDBIndex:
         """See `Index.remove`."""
         with self._writing() as cursor:
             ids = possible_ids(track_ids)
+            self._note(ids)
             gone = tracks_where(cursor, HAS_ID, [ids])
             for table, column in (("postings", "track_id"), ("constellations", "track_id"), ("tracks", "id")):
                 cursor.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?::INTEGER[]))", [ids])  # noqa: S608 - names from the line above
@@ -233,6 +239,7 @@ class DuckDBIndex:
     def replace(self, track_id: int, constellation: Constellation, hashes: Hashes) -> bool:
         """See `dejavud.index.base.Store.replace`."""
         with self._writing() as cursor:
+            self._note([track_id])
             found = tracks_where(cursor, HAS_ID, [[track_id]])[:1]
             for track in found:
                 for table in ("postings", "constellations"):
@@ -256,6 +263,13 @@ class DuckDBIndex:
             ).fetchnumpy()["track_id"]
         return [int(track_id) for track_id in found]
 
+    def compact(self, tell: Callable[[int, int], None], should_stop: Callable[[], bool]) -> Compacted:
+        """See `dejavud.index.base.Store.compact`."""
+        if self.path is None:
+            n_bytes = self.statistics().size_bytes
+            return Compacted(n_bytes, n_bytes, is_rewritten=False)
+        return Compaction(self, self.path, tell, should_stop).run()
+
     def watch(self, tell: Callable[[], None]) -> None:
         """Have `tell` called, in any thread, after every write."""
         self._tell = tell
@@ -275,10 +289,23 @@ class DuckDBIndex:
             cursor.commit()
 
     @contextmanager
-    def exchanging(self) -> Iterator[SharedConnection]:
-        """Give the connection, for another file to be put in the place of this one; writers wait."""
-        with self._turns.of_upkeep(), translated(self._where):
+    def writes_held(self) -> Iterator[SharedConnection]:
+        """Have writers wait until the block ends; give the connection, for another file to be put in the place of this one."""
+        with self._turns.of_a_writer(), translated(self._where):
             yield self._connection
+
+    @contextmanager
+    def changes_noted(self) -> Iterator[set[int]]:
+        """Give a set that the ids of tracks are put into before they are removed or replaced, until the block ends."""
+        self._noted = set()
+        try:
+            yield self._noted
+        finally:
+            self._noted = None
+
+    def _note(self, track_ids: Sequence[int]) -> None:
+        if self._noted is not None:
+            self._noted.update(track_ids)
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -14,8 +14,8 @@ What is not yet in order is found all the same.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -52,8 +52,7 @@ class Sizes:
     run: int = 1 << 26
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """The tracks from `first_id` to, and with, `last_id`."""
 
     first_id: int
@@ -138,64 +137,71 @@ class Clustering:
             runs = read_runs(cursor)
         n_moved = 0
         while True:
-            if runs.making is None:
-                due = self._due(runs)
-                if due is None:
-                    return ClusteringReport(is_stopped=False, n_moved=n_moved, n_runs=len(runs.done))
-                runs = replace(runs, making=due, next_hash=0)
-            for end in self._ends(runs):
+            making = runs.making or self._due(runs)
+            if making is None:
+                return ClusteringReport(is_stopped=False, n_moved=n_moved, n_runs=len(runs.done))
+            runs = replace(runs, making=making, next_hash=runs.next_hash if runs.making else 0)
+            with self._store.reading() as cursor:
+                ranges = hash_ranges(cursor, making, runs.next_hash, self._sizes.slice)
+            for part in ranges:
                 if should_stop():
                     return ClusteringReport(is_stopped=True, n_moved=n_moved, n_runs=len(runs.done))
-                moved = self._move(runs, end)
-                runs, n_moved = moved.runs, n_moved + moved.n_postings
+                runs = runs.made() if part.end is None else replace(runs, next_hash=part.end)
+                n_moved += self._move(part, runs)
 
     def _due(self, runs: Runs) -> Run | None:
         """Return the run to be made next."""
         with self._store.reading() as cursor:
-            latest = _sizes(cursor, runs.last_id)
+            latest = track_sizes(cursor, runs.last_id)
             if latest.n_postings.sum() < self._sizes.tail:
                 return None
-            tracks = _sizes(cursor, 0)
+            tracks = track_sizes(cursor)
         return due(tracks, runs, self._sizes)
 
-    def _ends(self, runs: Runs) -> list[int | None]:
-        """Return where the slices of the run that is being made end, ascending; the last one has no end."""
-        assert runs.making is not None  # noqa: S101 - see `run`
-        with self._store.reading() as cursor:
-            hashes = cursor.execute(
-                "SELECT hash FROM postings WHERE track_id BETWEEN ? AND ? AND hash >= ? AND frame % ? = 0",
-                [runs.making.first_id, runs.making.last_id, runs.next_hash, _SAMPLE_FRAMES],
-            ).fetchnumpy()["hash"]
-        n_slices = len(hashes) * _SAMPLE_FRAMES // self._sizes.slice + 1
-        places = np.arange(1, n_slices) * len(hashes) // n_slices
-        cuts: list[int] = np.unique(np.sort(hashes)[places]).tolist()
-        return [*(cut for cut in cuts if cut > runs.next_hash), None]
-
-    def _move(self, runs: Runs, end: int | None) -> _Moved:
-        """Move the next slice, the hashes up to, and without, `end`."""
-        assert runs.making is not None  # noqa: S101 - see `run`
-        after = runs.made() if end is None else replace(runs, next_hash=end)
-        condition = "track_id BETWEEN ? AND ? AND hash >= ?" + (" AND hash < ?" if end is not None else "")
-        values = [runs.making.first_id, runs.making.last_id, runs.next_hash, *([] if end is None else [end])]
+    def _move(self, part: HashRange, after: Runs) -> int:
+        """Move a slice and remember that the runs are `after` now; return how many postings it had."""
+        condition, values = part.condition, part.values
         with self._store.moving() as cursor:
             cursor.execute(
-                "CREATE TEMP TABLE slice AS SELECT hash, track_id, frame FROM postings"  # noqa: S608 - conditions from above
+                "CREATE TEMP TABLE slice AS SELECT hash, track_id, frame FROM postings"  # noqa: S608 - a condition of ours
                 f" WHERE {condition} ORDER BY hash",
                 values,
             )
             cursor.execute(f"DELETE FROM postings WHERE {condition}", values)  # noqa: S608
-            n_postings = cursor.execute("INSERT INTO postings FROM slice").fetchall()[0][0]
+            n_moved: int = cursor.execute("INSERT INTO postings FROM slice").fetchall()[0][0]
             cursor.execute("DROP TABLE slice")
             write_runs(cursor, after)
-        return _Moved(after, n_postings)
+        return n_moved
 
 
-@dataclass(frozen=True, slots=True)
-class _Moved:
-    """The runs after a slice of so many postings was moved."""
+class HashRange(NamedTuple):
+    """The postings of some tracks with hashes from `first` up to, and without, `end`; None where that is the last."""
 
-    runs: Runs
-    n_postings: int
+    run: Run
+    first: int
+    end: int | None
+
+    @property
+    def condition(self) -> str:
+        """Return what selects them in SQL, given `values`."""
+        return "track_id BETWEEN ? AND ? AND hash >= ?" + ("" if self.end is None else " AND hash < ?")
+
+    @property
+    def values(self) -> list[int]:
+        """Return what the marks in `condition` stand for."""
+        return [*self.run, self.first, *([] if self.end is None else [self.end])]
+
+
+def hash_ranges(cursor: duckdb.DuckDBPyConnection, run: Run, first: int, n_postings: int) -> list[HashRange]:
+    """Return ranges of about so many postings each that hold all of the tracks of `run` whose hashes are `first` or more."""
+    hashes = cursor.execute(
+        "SELECT hash FROM postings WHERE track_id BETWEEN ? AND ? AND hash >= ? AND frame % ? = 0",
+        [*run, first, _SAMPLE_FRAMES],
+    ).fetchnumpy()["hash"]
+    n_ranges = len(hashes) * _SAMPLE_FRAMES // n_postings + 1
+    places = np.arange(1, n_ranges) * len(hashes) // n_ranges
+    cuts: list[int] = [cut for cut in np.unique(np.sort(hashes)[places]).tolist() if cut > first]
+    return [HashRange(run, *limits) for limits in zip([first, *cuts], [*cuts, None], strict=True)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,8 +212,8 @@ class TrackSizes:
     n_postings : int32 [n].
     """
 
-    ids: Array = field(default_factory=lambda: np.empty(0, np.int32))
-    n_postings: Array = field(default_factory=lambda: np.empty(0, np.int32))
+    ids: Array
+    n_postings: Array
 
     def within(self, first_id: int, last_id: int) -> int:
         """Return the number of postings of the tracks from `first_id` to, and with, `last_id`."""
@@ -241,10 +247,10 @@ def read_runs(cursor: duckdb.DuckDBPyConnection) -> Runs:
     return Runs.of_text(found[0][0]) if found else Runs()
 
 
-def write_runs(cursor: duckdb.DuckDBPyConnection, runs: Runs) -> None:
-    """Remember the runs of the file, in the transaction of the cursor."""
-    if not cursor.execute("UPDATE meta SET value = ? WHERE key = ?", [runs.as_text(), KEY]).fetchall()[0][0]:
-        cursor.execute("INSERT INTO meta VALUES (?, ?)", [KEY, runs.as_text()])
+def write_runs(cursor: duckdb.DuckDBPyConnection, runs: Runs, *, table: str = "meta") -> None:
+    """Remember the runs of a file in its `table`, in the transaction of the cursor."""
+    if not cursor.execute(f"UPDATE {table} SET value = ? WHERE key = ?", [runs.as_text(), KEY]).fetchall()[0][0]:  # noqa: S608 - a name of ours
+        cursor.execute(f"INSERT INTO {table} VALUES (?, ?)", [KEY, runs.as_text()])  # noqa: S608
 
 
 def clustered_share(cursor: duckdb.DuckDBPyConnection) -> float:
@@ -256,7 +262,8 @@ def clustered_share(cursor: duckdb.DuckDBPyConnection) -> float:
     return float(n_clustered / n_postings) if n_postings else 1.0
 
 
-def _sizes(cursor: duckdb.DuckDBPyConnection, after_id: int) -> TrackSizes:
+def track_sizes(cursor: duckdb.DuckDBPyConnection, after_id: int = 0) -> TrackSizes:
+    """Return the tracks past `after_id` with their numbers of postings."""
     found: dict[str, Any] = cursor.execute(
         "SELECT id, n_hashes FROM tracks WHERE id > ? ORDER BY id", [after_id]
     ).fetchnumpy()

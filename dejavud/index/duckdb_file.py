@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ _IN_USE = '"dejavud: open in this process"'
 """A database in memory attached under this name marks the file as open in this process, where no file lock tells."""
 
 
-_BLOCK_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 16
 """Of a new file: of DuckDB's own 256 k blocks, which each column of each table fills anew, a small library would leave
 a tenth empty.  The size is the file's for good; those of 256 k open as they are."""
 
@@ -50,16 +51,29 @@ def connect(path: Path | None, params: HashParams, *, memory_bytes: int, threads
                 _create_tables(connection, params)
             else:
                 _claim(connection, path)
+                shutil.rmtree(compaction_folder(path), ignore_errors=True)  # of a compaction that was killed
+                connection.execute(f"SET allowed_directories = [{quoted(compaction_folder(path))}]")
                 meta = _read_meta(connection, path, params)
                 schema.check_meta(meta, params, path=str(path))
                 _bring_forward(connection, meta)
             connection.execute(
                 "SET enable_external_access = false"
-            )  # from here on SQL reads no other file and no network
+            )  # from here on SQL reads no other file but in the one folder, and no network
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def compaction_folder(path: Path) -> Path:
+    """Return where the file that is to take the place of `path` is written: on the same disk."""
+    path = Path(os.path.realpath(path))
+    return path.with_name(f"{path.name}.compact")
+
+
+def quoted(text: object) -> str:
+    """Return `text` as SQL has it between quotes."""
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 def _claim(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -88,11 +102,11 @@ def _create_missing(path: Path, params: HashParams) -> None:
             fresh = Path(folder, path.name)
             with (
                 translated(str(path)),
-                duckdb.connect(fresh, config={"default_block_size": _BLOCK_BYTES}) as connection,
+                duckdb.connect(fresh, config={"default_block_size": BLOCK_BYTES}) as connection,
             ):
                 _create_tables(connection, params)
             os.link(fresh, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         return
     except OSError as error:
@@ -107,8 +121,8 @@ def _make_folders(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring the new name of the file to the disk; its contents are there already."""
+def sync_folder(folder: Path) -> None:
+    """Bring the new name of a file in `folder` to the disk; its contents are there already."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dejavud.errors import IndexUnavailable, Timeout
+from dejavud.index.base import Compacted
 from dejavud.index.entries import MAX_ID, edited, possible_ids, stored_tracks
 from dejavud.index.meetings import MAX_HITS, within_bound
 from dejavud.index.postings import Postings
 from dejavud.values import Hits, IndexStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -204,6 +205,11 @@ class MemoryIndex:
         """See `dejavud.index.base.Store.stray_ids`; a write here is all or nothing, so there are none."""
         self._open_contents()
         return ()
+
+    def compact(self, _tell: Callable[[int, int], None], _should_stop: Callable[[], bool]) -> Compacted:
+        """See `dejavud.index.base.Store.compact`."""
+        n_bytes = self.statistics().size_bytes
+        return Compacted(n_bytes, n_bytes, is_rewritten=False)
 
     def _open_contents(self) -> _Contents:
         contents = self._contents

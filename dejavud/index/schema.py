@@ -60,10 +60,13 @@ NEXT_TRACK_ID = "next_track_id"
 """The key in ``meta`` of the id that the next track gets: kept apart from ``tracks``, so that no id is given again."""
 
 
-def create_statements(params: HashParams) -> list[str]:
-    """Return the statements that make the tables of a new index."""
+def create_statements(params: HashParams, *, database: str | None = None) -> list[str]:
+    """Return the statements that make the tables of a new index, in a database that is attached under a name where it is given."""
     hash_type = _HASH_TYPES[params.hash_bits]
-    return [f"CREATE TABLE {table} ({columns.format(hash_type=hash_type)})" for table, columns in TABLES.items()]
+    prefix = "" if database is None else f"{database}."
+    return [
+        f"CREATE TABLE {prefix}{table} ({columns.format(hash_type=hash_type)})" for table, columns in TABLES.items()
+    ]
 
 
 def new_meta(params: HashParams) -> dict[str, str]:
