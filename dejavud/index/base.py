@@ -82,7 +82,7 @@ class Index(Protocol):
 
         Repeated query hashes each count.
 
-        Bounded: where there are more than `dejavud.index.meetings.MAX_HITS`, which only a steady tone brings about, the
+        Bounded: where there are more than `dejavud.index.meetings.MAX_HITS`, as a steady tone or a very large library brings about, the
         hash values with most meetings are left out whole until the rest fits.
 
         Raises `Timeout` when it took longer than `timeout_s`; the work is then really stopped.
@@ -136,10 +136,15 @@ class Changes:
 class SharedStore(Store, Protocol):
     """A store that other processes write to as well; it may be away at times: then its methods raise `IndexAway`."""
 
-    def changes(self, after_revision: int) -> Changes:
-        """Return what was written since; what tracks are read after that are as they were then, or later.
+    @property
+    def is_reachable(self) -> bool:
+        """Tell whether it answered when it was last asked."""
+        ...
 
-        What an edit, removal or addition of one's own touched is among it too.
+    def changes(self, after_revision: int) -> Changes:
+        """Return what was written after that revision, by whomever; of one below 0 only what the revision is now.
+
+        What tracks are read afterwards are as they were then, or later.
         """
         ...
 
