@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,11 @@ class Generation:
     ignores: str = "INSERT"
     conflict: str = ""
     cut_at: int | None = None
+
+    @property
+    def empty(self) -> Generation:
+        """Return the same without its tables, for a database that has them."""
+        return replace(self, statements=())
 
     def asks_hash(self, digits: str) -> Any:  # noqa: ANN401 - bytes or text
         """Return a hash as it stands in the table."""

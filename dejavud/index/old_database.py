@@ -18,7 +18,7 @@ from dejavud.errors import SourceUnavailable
 from dejavud.index.old_layout import found_layout
 from dejavud.index.old_source import FAILURES, old_source
 from dejavud.index.old_values import MAX_FRAME, GatheredSong, SongGatherer, decoded_sha1, decoded_title, derived_sha1
-from dejavud.index.open import without_password
+from dejavud.index.urls import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,6 +109,8 @@ class OldDatabase:
 
         The server counts each song's fingerprints for it, which takes it a minute for some hundred millions.
         """
+        with self._lock:
+            self._disconnect()  # one that has read rows can no longer look into schemas
         with self._using() as connection:
             layout = found_layout(sa.inspect(connection), self.shown_url)
         figures = (sa.func.count(), sa.func.max(layout.offset), sa.func.sum(layout.offset))

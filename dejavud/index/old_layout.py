@@ -67,7 +67,6 @@ def found_layout(inspector: sa.Inspector, url: str) -> OldLayout:
     fingerprints = _Columns.of(inspector, tables["fingerprints"])
     try:
         return OldLayout(
-            _schema(songs, fingerprints),
             id=songs.first("song_id", "id"),
             name=songs.first("song_name", "name"),
             is_complete=songs.any("fingerprinted"),
@@ -75,6 +74,7 @@ def found_layout(inspector: sa.Inspector, url: str) -> OldLayout:
             song=fingerprints.first("song_id"),
             hash=fingerprints.first("hash"),
             offset=fingerprints.first("offset"),
+            schema=_schema(songs, fingerprints),
         )
     except KeyError as error:
         raise SourceUnknown(url=url, reason=error.args[0]) from None

@@ -17,7 +17,7 @@ from pymysql.constants import ER
 from pymysql.cursors import SSCursor
 
 from dejavud.errors import UnsupportedDatabase
-from dejavud.index.open import without_password
+from dejavud.index.urls import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -171,14 +171,16 @@ class _MySQL(OldSource):
         connection = self._engine.connect()
         with suppress(sa.exc.DBAPIError):  # old servers have another limit
             connection.exec_driver_sql("SET SESSION net_write_timeout = 3600")  # commits may keep us from reading
-        connection.exec_driver_sql("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        snapshot = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
+        mode = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
         try:
-            connection.exec_driver_sql(f"{snapshot}, READ ONLY")
+            connection.exec_driver_sql(
+                f"{mode}, READ ONLY"
+            )  # of the session: a DDL statement would end a transaction first
         except sa.exc.DBAPIError as error:
             if error.orig is None or error.orig.args[0] != ER.PARSE_ERROR:
                 raise
-            connection.exec_driver_sql(snapshot)  # servers before 5.6 know no more
+            connection.exec_driver_sql(mode)  # servers before 5.6 know no more
+        connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT")
         return connection
 
     def want_bytes(self, connection: sa.Connection) -> None:

@@ -20,7 +20,7 @@ from dejavud.errors import Busy, DejavudError, InvalidRequest, SourceUnavailable
 from dejavud.fingerprint.classic_params import ClassicParams
 from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import params_of
-from dejavud.index.open import without_password
+from dejavud.index.urls import without_password
 from dejavud.services.classic_jobs import MICROPHONE_HZ
 from dejavud.services.views import track_view
 from dejavud.values import Constellation, NewTrack
