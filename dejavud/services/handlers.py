@@ -15,8 +15,10 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 from dejavud import __version__
 from dejavud.audio.address import url_without_password
 from dejavud.errors import DejavudError, InternalError, InvalidRequest
+from dejavud.services.archives import ArchiveFile, Export, Restore
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.ingest import TrackFile
+from dejavud.services.maintenance import CheckIndex
 from dejavud.services.migration import Migrate
 from dejavud.services.timeline import timeline_view
 from dejavud.services.track_handlers import TrackHandlers
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
     from dejavud.services.microphones import Microphones
+    from dejavud.services.archives import Archives
+    from dejavud.services.maintenance import Maintenance
     from dejavud.services.migration import Migrator
     from dejavud.services.recognizer import Recognizer
     from dejavud.services.scanner import Scanner
@@ -67,6 +71,8 @@ class Services:
     scanner: Scanner
     microphones: Microphones
     migrator: Migrator
+    maintenance: Maintenance
+    archives: Archives
     workers: Workers
     params: HashParams
     daemon: Daemon
@@ -210,6 +216,10 @@ class Handlers:
         bind_contextvars(track_id=ingested.track.id, added=ingested.added)
         return {"track": track_view(ingested.track), "added": ingested.added}
 
+    async def migrate(self, params: Migrate, call: Call) -> dict[str, Any]:
+        """Bring the songs of an old dejavu over."""
+        return await self._services.migrator.migrate(params, call)
+
     async def shutdown(self, _params: Nothing, call: Call) -> dict[str, Any]:
         """Stop the daemon in order: this answer is one of those that it still gives."""
         if not call.may_read_paths:
@@ -228,7 +238,13 @@ def command_table(services: Services) -> CommandTable:
         ("scan", Scan, handlers.scan),
         ("fingerprint", Fingerprint, handlers.fingerprint),
         *TrackHandlers(services.library).rows(),
-        ("migrate", Migrate, services.migrator.migrate),
+        ("migrate", Migrate, handlers.migrate),
+        ("compact", Nothing, services.maintenance.compact),
+        ("check", CheckIndex, services.maintenance.check),
+        ("export", Export, services.archives.export),
+        ("import", ArchiveFile, services.archives.import_),
+        ("backup", ArchiveFile, services.archives.backup),
+        ("restore", Restore, services.archives.restore),
         ("shutdown", Nothing, handlers.shutdown),
     )
     return CommandTable(tuple(Command(name, kind, _bounded(name, handler)) for name, kind, handler in rows))
