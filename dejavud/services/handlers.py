@@ -15,10 +15,8 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 from dejavud import __version__
 from dejavud.audio.address import url_without_password
 from dejavud.errors import DejavudError, InternalError, InvalidRequest
-from dejavud.services.archives import ArchiveFile, Export, Restore
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.ingest import TrackFile
-from dejavud.services.maintenance import CheckIndex
 from dejavud.services.migration import Migrate
 from dejavud.services.timeline import timeline_view
 from dejavud.services.track_handlers import TrackHandlers
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
     from dejavud.services.microphones import Microphones
-    from dejavud.services.archives import Archives
-    from dejavud.services.maintenance import Maintenance
     from dejavud.services.migration import Migrator
     from dejavud.services.recognizer import Recognizer
     from dejavud.services.scanner import Scanner
@@ -71,8 +67,6 @@ class Services:
     scanner: Scanner
     microphones: Microphones
     migrator: Migrator
-    maintenance: Maintenance
-    archives: Archives
     workers: Workers
     params: HashParams
     daemon: Daemon
@@ -239,12 +233,6 @@ def command_table(services: Services) -> CommandTable:
         ("fingerprint", Fingerprint, handlers.fingerprint),
         *TrackHandlers(services.library).rows(),
         ("migrate", Migrate, handlers.migrate),
-        ("compact", Nothing, services.maintenance.compact),
-        ("check", CheckIndex, services.maintenance.check),
-        ("export", Export, services.archives.export),
-        ("import", ArchiveFile, services.archives.import_),
-        ("backup", ArchiveFile, services.archives.backup),
-        ("restore", Restore, services.archives.restore),
         ("shutdown", Nothing, handlers.shutdown),
     )
     return CommandTable(tuple(Command(name, kind, _bounded(name, handler)) for name, kind, handler in rows))
