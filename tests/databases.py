@@ -237,6 +237,7 @@ class MariaDB(Server):
     def _command(self) -> list[str]:
         settings = {
             "datadir": self.folder / "data",
+            "tmpdir": self.folder,  # one that starts deletes what others have in a common one
             "socket": self._socket,
             "pid-file": self.folder / "pid",
             "port": self.port,
