@@ -248,6 +248,7 @@ class IndexStatistics:
     """How much an index holds; disabled tracks are counted with the others, and by themselves.
 
     reachable : False where the database is away, and these are what was counted last.
+    answers_from : who answers queries: the "database", or the resident "view" of it.
     """
 
     n_tracks: int
@@ -256,6 +257,7 @@ class IndexStatistics:
     size_bytes: int
     n_disabled: int = 0
     reachable: bool = True
+    answers_from: str = "database"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dejavud.errors import IndexUnavailable
@@ -135,18 +136,27 @@ class ResidentIndex:
 
     def statistics(self) -> IndexStatistics:
         """See `Index.statistics`."""
-        self._current()
-        return self._store.statistics()
+        view = self._current()
+        statistics = self._store.statistics()
+        return statistics if view is None else replace(statistics, answers_from="view")
 
     def view(self) -> View | None:
         """Return the view as it is now; None while the store answers."""
         return self._view
+
+    def tell(self) -> None:
+        """Tell whoever watches that there may be upkeep to do."""
+        self._tell()
 
     @contextmanager
     def writes_held(self) -> Iterator[None]:
         """Have adds and removals wait until the block ends."""
         with self._writing:
             yield
+
+    def begin_view(self) -> int:
+        """Note that what a view is to be made of is read from now on; return `n_restored`."""
+        return self._n_restored
 
     @property
     def n_restored(self) -> int:

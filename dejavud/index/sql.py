@@ -135,6 +135,11 @@ class SqlIndex:
         """Return the database's URL without the password."""
         return self._connections.where
 
+    @property
+    def is_reachable(self) -> bool:
+        """See `dejavud.index.base.SharedStore.is_reachable`."""
+        return self._connections.is_reachable
+
     def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
         """See `Index.add`."""
         with self._writing() as writing:
@@ -264,8 +269,8 @@ class SqlIndex:
         """See `dejavud.index.base.SharedStore.changes`."""
         with self._connections.transaction() as connection:
             revision = _revision(connection)
-            if revision == after_revision:
-                return Changes(revision, ())
+            if after_revision < 0 or revision == after_revision:
+                return Changes(revision, None if after_revision < 0 else ())
             since = select(changes.c.revision, changes.c.track_id).where(changes.c.revision >= after_revision)
             rows = connection.execute(since.where(changes.c.revision <= revision)).all()
         is_known = after_revision == 0 or any(row.revision == after_revision for row in rows)

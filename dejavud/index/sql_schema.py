@@ -138,7 +138,7 @@ def prepare(
 
 def _read_meta(connection: Connection, where: str) -> dict[str, str]:
     try:
-        return dict(connection.execute(select(meta.c.key, meta.c.value)).tuples().all())
+        return {row.key: row.value for row in connection.execute(select(meta.c.key, meta.c.value))}
     except DBAPIError as error:
         raise IndexDamaged(path=where, reason="its table meta is another program's") from error
 
