@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dejavud.index.base import SharedStore
 from dejavud.index.duckdb import DEFAULT_MEMORY_BYTES, DEFAULT_THREADS, DuckDBIndex, open_duckdb
 from dejavud.index.duckdb_clustering import Clustering
+from dejavud.index.following import FollowingIndex
 from dejavud.index.memory import MemoryIndex
 from dejavud.index.resident import ResidentIndex
 from dejavud.index.segment_files import SegmentFolder
 from dejavud.index.upkeep import Upkeep
-from dejavud.index.urls import path_of, scheme_of, without_password
+from dejavud.index.urls import digest_of, is_server, path_of, scheme_of, without_password
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dejavud.fingerprint.params import HashParams
     from dejavud.index.base import Index, Store
@@ -31,12 +34,14 @@ class IndexSettings:
 
     resident_view : "auto", where it takes at most `view_bytes`; "always"; "never".
     memory_bytes, threads : of DuckDB.
+    data_dir : where the view of a database is that is no file; None: there is none of such.
     """
 
     resident_view: str
     view_bytes: int
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     threads: int = DEFAULT_THREADS
+    data_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +50,47 @@ class KeptIndex:
 
     upkeep : of the resident view.
     clustering : of the store's postings.
+    follow : takes in what other processes wrote, and finds out whether the database is there; raises `IndexAway` where it is not.
     """
 
     index: Index
     store: Store
     upkeep: Upkeep | None = None
     clustering: Clustering | None = None
+    follow: Callable[[], object] | None = None
 
 
 @contextmanager
 def open_kept_index(url: str, params: HashParams, settings: IndexSettings) -> Iterator[KeptIndex]:
-    """Give the index at `url` as `open_index`, where it is a file with the resident view in the folder beside it, ``FILE.view``."""
-    with open_index(url, params, memory_bytes=settings.memory_bytes, threads=settings.threads) as index:
-        if not isinstance(index, DuckDBIndex) or index.path is None:
-            yield KeptIndex(index, index)
+    """Give the index at `url` as `open_index`, with a resident view where it keeps things for good.
+
+    That of a file is in the folder beside it, ``FILE.view``; that of a server's database in the data folder.
+    """
+    with open_index(url, params, memory_bytes=settings.memory_bytes, threads=settings.threads) as store:
+        clustering = Clustering(store) if isinstance(store, DuckDBIndex) and store.path is not None else None
+        shared = store if isinstance(store, SharedStore) else None
+        place = _place_of_view(url, settings)
+        if place is None or settings.resident_view == "never":
+            if place is not None:
+                SegmentFolder(place, params).delete()
+            ask = None if shared is None else partial(shared.changes, -1)
+            yield KeptIndex(store, store, clustering=clustering, follow=ask)
             return
-        clustering = Clustering(index)
-        folder = SegmentFolder(index.path.with_name(f"{index.path.name}.view"), params)
-        if settings.resident_view == "never":
-            folder.delete()
-            yield KeptIndex(index, index, clustering=clustering)
-            return
-        with closing(ResidentIndex(index)) as resident:
+        with closing(ResidentIndex(store) if shared is None else FollowingIndex(shared)) as resident:
             max_bytes = settings.view_bytes if settings.resident_view == "auto" else None
-            yield KeptIndex(resident, index, Upkeep(resident, index, folder, max_bytes=max_bytes), clustering)
+            upkeep = Upkeep(resident, store, SegmentFolder(place, params), max_bytes=max_bytes)
+            follow = resident.follow if isinstance(resident, FollowingIndex) else None
+            yield KeptIndex(resident, store, upkeep, clustering, follow)
+
+
+def _place_of_view(url: str, settings: IndexSettings) -> Path | None:
+    """Return the folder of the view of this database; None for one that forgets everything at the end."""
+    if scheme_of(url) == "memory":
+        return None
+    if is_server(url):
+        return None if settings.data_dir is None else settings.data_dir / f"view-{digest_of(url)}"
+    path = path_of(url)
+    return None if path is None else Path(f"{Path(path).absolute()}.view")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from urllib.parse import unquote_plus
 
@@ -62,6 +63,18 @@ def normalized(url: str) -> str:
             reason = "in user and password, the characters @ / ? # and % are written as %40 %2F %3F %23 and %25"
             raise _unsupported(url, reason)
     return f"{scheme}://{rest}"
+
+
+def is_server(url: str) -> bool:
+    """Tell whether `url` names a database of a server, and no file."""
+    return scheme_of(url) in _SERVERS
+
+
+def digest_of(url: str) -> str:
+    """Return a few characters that tell the database of a server from others: its host, port and name, whoever asks."""
+    scheme, _, rest = normalized(url).partition("://")
+    place = rest.rpartition("@")[2].partition("?")[0]
+    return hashlib.sha256(f"{scheme}://{place}".encode()).hexdigest()[:12]
 
 
 def path_of(url: str) -> str | None:
