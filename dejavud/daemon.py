@@ -38,6 +38,7 @@ from dejavud.services.ingest import Ingest, IngestSettings
 from dejavud.services.jobs import DAEMON_SIGNALS
 from dejavud.services.keeper import keepers
 from dejavud.services.library import Library
+from dejavud.services.maintenance import Maintenance
 from dejavud.services.microphones import Microphones
 from dejavud.services.migration import Migrator
 from dejavud.services.profiles import profile_of
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dejavud.config import Address, Config
-    from dejavud.index.base import Index
     from dejavud.index.open import KeptIndex
     from dejavud.services.commands import CommandTable
     from dejavud.services.workers import Workers
@@ -85,7 +85,7 @@ async def main(config: Config, *, notify_socket: str | None) -> None:
             ):
                 for keeper in keepers(kept, workers):
                     await keeping.start(keeper.serve)
-                await _serve(config, kept.index, workers, Lifetime(stop, started_s, notify_socket))
+                await _serve(config, kept, workers, Lifetime(stop, started_s, notify_socket))
     log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
 
 
@@ -116,9 +116,9 @@ class Lifetime:
         self._notify("STOPPING=1")
 
 
-async def _serve(config: Config, index: Index, workers: Workers, lifetime: Lifetime) -> None:
+async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Lifetime) -> None:
     """Run every service until told to stop."""
-    services = _services(config, index, workers, lifetime)
+    services = _services(config, kept, workers, lifetime)
     uploads = UploadStore(
         make_uploads_dir(Path(config.data.dir)), max_bytes=config.limits.upload_bytes, max_open=config.limits.uploads
     )
@@ -135,8 +135,8 @@ async def _serve(config: Config, index: Index, workers: Workers, lifetime: Lifet
                 lifetime.stopping()
 
 
-def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime) -> Services:
-    profile, hub = profile_of(params_of(config.engine)), lifetime.hub
+def _services(config: Config, kept: KeptIndex, workers: Workers, lifetime: Lifetime) -> Services:
+    index, profile, hub = kept.index, profile_of(params_of(config.engine)), lifetime.hub
     microphones = Microphones(
         workers, profile.microphone_hz, open_microphone=open_microphone, list_devices=list_devices
     )
@@ -171,6 +171,7 @@ def _services(config: Config, index: Index, workers: Workers, lifetime: Lifetime
         scanner=scanner,
         microphones=microphones,
         migrator=Migrator(index, workers, hub, profile.params),
+        maintenance=Maintenance(kept, workers, profile.params, fingerprint_timeout_s=config.limits.ingest_s),
         workers=workers,
         params=profile.params,
         daemon=Daemon(lifetime.started_s, without_password(config.data.url), lifetime.endpoints, lifetime.stop),

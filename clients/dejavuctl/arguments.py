@@ -48,6 +48,8 @@ COMMANDS = (
     Command("tracks enable", "have disabled tracks in answers again", "tracks_enable"),
     Command("tracks rm", "remove tracks from the library", "tracks_rm"),
     Command("migrate", "bring the songs of an old dejavu's database over", "migrate"),
+    Command("compact", "write the index anew, without the space that nothing uses", "compact"),
+    Command("check", "check the index, and repair it", "check"),
     Command("evaluate", "measure how well your own music is recognized, and write a report", "evaluate"),
     Command("plot", "draw the spectrogram of a recording with its constellation", "plot"),
     Command("events", "print what happens, as it happens", "events"),

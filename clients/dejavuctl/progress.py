@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from dejavuctl.output import clock, count, fit, terminal_columns
 
 if TYPE_CHECKING:
-    from typing import Self, TextIO
+    from collections.abc import Mapping
+    from typing import Any, Self, TextIO
 
 REDRAW_S = 0.1
 PLAIN_LINE_S = 30.0
@@ -112,3 +113,25 @@ class Progress:
         filled = int(share * _BAR_CELLS)
         bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._line.is_terminal else ""
         return f"{bar}{self._n_done} of {count(self._n_files, 'file')}, {self.times_real_time:.0f}x real time, {left}"
+
+
+class ShareLine:
+    """How much of the postings the daemon is through with, as it tells it."""
+
+    def __init__(self, stream: TextIO, *, enabled: bool) -> None:
+        self._line = StatusLine(stream, enabled=enabled)
+
+    def note(self, figures: Mapping[str, Any]) -> None:
+        """Take news from the daemon: ``n_done`` of ``n_total``, and perhaps ``n_findings``."""
+        if self._line.is_due:
+            done, total = int(figures["n_done"]), int(figures["n_total"])
+            share = min(done / total, 1.0) if total else 1.0
+            left = f"{clock(self._line.elapsed_s * (1 - share) / share)} left" if share else "?:?? left"
+            filled = int(share * _BAR_CELLS)
+            bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._line.is_terminal else ""
+            found = f", {count(figures['n_findings'], 'finding')}" if figures.get("n_findings") else ""
+            self._line.draw(f"{bar}{done / 1e6:.1f} of {total / 1e6:.1f} M postings, {left}{found}")
+
+    def clear(self) -> None:
+        """Take the line off the terminal."""
+        self._line.clear()

@@ -119,6 +119,18 @@ class Store(Index, Protocol):
         """
         ...
 
+    def compact(self, tell: Callable[[int, int], None], should_stop: Callable[[], bool]) -> Compacted:
+        """Put what is stored in the order in which it is asked for, and give back the space that nothing uses; queries and writes go on meanwhile.
+
+        Where the engine does that by itself there is nothing to do.
+
+        tell : given how much is done and of how much, in postings, from time to time.
+        should_stop : asked several times a second.
+
+        Raises `StoppedError` where it was to stop; `IndexFull`, before anything is done, where the disk has no room for it.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -145,17 +157,5 @@ class SharedStore(Store, Protocol):
         """Return what was written after that revision, by whomever; of one below 0 only what the revision is now.
 
         What tracks are read afterwards are as they were then, or later.
-        """
-        ...
-
-    def compact(self, tell: Callable[[int, int], None], should_stop: Callable[[], bool]) -> Compacted:
-        """Put what is stored in the order in which it is asked for, and give back the space that nothing uses; queries and writes go on meanwhile.
-
-        Where the engine does that by itself there is nothing to do.
-
-        tell : given how much is done and of how much, in postings, from time to time.
-        should_stop : asked several times a second.
-
-        Raises `StoppedError` where it was to stop; `IndexFull`, before anything is done, where the disk has no room for it.
         """
         ...

@@ -44,13 +44,13 @@ class Portions:
 
     loose : held in memory (20 MB with their peaks) before they are written; they are read from the store again at the next start.
     run : of a file where a view is built anew; the files are merged at its end.
-    read : read from the store; its driver holds the interpreter while it hands them over, some 5 ms.
+    read : read from the store: where that keeps them in order of hash, in runs of many millions, it reads all of a run to find them.
     late : that came while a view was built, and are read while further tracks wait.
     """
 
     loose: int = 1 << 20
     run: int = 1 << 22
-    read: int = 1 << 18
+    read: int = 1 << 21
     late: int = 1 << 17
 
 
@@ -130,6 +130,28 @@ class Upkeep:
         """Have `tell` called, in any thread and for every change of the index, when there may be something to do."""
         self._index.watch(tell)
 
+    def damaged(self, should_stop: Callable[[], bool]) -> list[str]:
+        """Return what is wrong with the files of the view, every byte of which is read; empty where all is well or there is no view."""
+        with self._running:
+            self._should_stop = should_stop
+            view = self._index.view() or View()
+            reasons = []
+            for folder in [part.folder for part in view.parts if part.folder is not None]:
+                try:
+                    self._folder.open(folder, self._go_on)
+                except SegmentRefusedError as error:
+                    reasons.append(f"{folder.name}: {error}")
+                except _StoppedError:
+                    break
+            return reasons
+
+    def discard(self) -> None:
+        """Delete the view, so that it is made anew by the next `run`, which is told of; until then the store answers."""
+        with self._running:
+            self._index.hide()
+            self._folder.delete()
+        self._index.tell()
+
     def _do_all(self) -> str:
         if self._is_too_large():
             self._index.hide()
@@ -155,7 +177,7 @@ class Upkeep:
 
         Makes none where tracks were restored meanwhile, under ids that may have been others' when they were read.
         """
-        n_restored = self._index.n_restored
+        n_restored = self._index.begin_view()
         tracks = self._listed(0)
         mapped = self._usable(tracks)
         covered = np.concatenate([np.empty(0, np.int32), *(part.segment.tracks["id"] for part in mapped)])
@@ -163,7 +185,7 @@ class Upkeep:
         missing = [track for track, is_there in zip(tracks, is_covered, strict=True) if not is_there]
         loose: list[Segment] = []
         while True:
-            for group in _groups(missing, self._portions.read):
+            for group in groups_of(missing, self._portions.read):
                 self._go_on()
                 loose += self._read(group)
                 if sum(map(len, loose)) >= self._portions.run:
@@ -297,7 +319,7 @@ def _due(view: View, max_loose: int) -> tuple[int, int]:
     return end, end
 
 
-def _groups(tracks: Sequence[Track], max_postings: int) -> Iterator[list[Track]]:
+def groups_of(tracks: Sequence[Track], max_postings: int) -> Iterator[list[Track]]:
     """Give `tracks` in groups of at most so many postings, or of one track."""
     group: list[Track] = []
     n_postings = 0

@@ -17,6 +17,7 @@ from dejavud.audio.address import url_without_password
 from dejavud.errors import DejavudError, InternalError, InvalidRequest
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.ingest import TrackFile
+from dejavud.services.maintenance import CheckIndex
 from dejavud.services.migration import Migrate
 from dejavud.services.timeline import timeline_view
 from dejavud.services.track_handlers import TrackHandlers
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dejavud.services.commands import Call, Handler
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
+    from dejavud.services.maintenance import Maintenance
     from dejavud.services.microphones import Microphones
     from dejavud.services.migration import Migrator
     from dejavud.services.recognizer import Recognizer
@@ -67,6 +69,7 @@ class Services:
     scanner: Scanner
     microphones: Microphones
     migrator: Migrator
+    maintenance: Maintenance
     workers: Workers
     params: HashParams
     daemon: Daemon

@@ -64,7 +64,7 @@ class Keeper(Generic[T]):
         task_status.started()
         stop = threading.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_set_when_cancelled, stop)
+            nursery.start_soon(set_when_cancelled, stop)
             while True:
                 self._changed = trio.Event()
                 with trio.move_on_after(RETRY_S if not await self._run(stop) else float("inf")):
@@ -123,7 +123,7 @@ def tell_of_clustering(report: ClusteringReport, elapsed_s: float) -> None:
         )
 
 
-async def _set_when_cancelled(stop: threading.Event) -> None:
+async def set_when_cancelled(stop: threading.Event) -> None:
     """Set `stop` as soon as the nursery is cancelled, even while its other task waits for a thread."""
     try:
         await trio.sleep_forever()

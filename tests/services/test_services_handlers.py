@@ -11,12 +11,14 @@ from service_parts import PARAMS, WatchedIndex, music_file
 
 from dejavud import __version__
 from dejavud.errors import DejavudError, InternalError, InvalidRequest, TrackNotFound, UnreadableFile
+from dejavud.index.open import KeptIndex
 from dejavud.matching.tracker import TrackerRules
 from dejavud.services.commands import Call
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.ingest import Ingest
 from dejavud.services.library import Library
+from dejavud.services.maintenance import Maintenance
 from dejavud.services.microphones import Microphones
 from dejavud.services.migration import Migrator
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
@@ -66,6 +68,9 @@ class Bench:
                 ),
                 microphones=microphones,
                 migrator=Migrator(self.index, self.workers, self.hub, PARAMS),
+                maintenance=Maintenance(
+                    KeptIndex(self.index, self.index), self.workers, PARAMS, fingerprint_timeout_s=60.0
+                ),
                 workers=self.workers,
                 params=PARAMS,
                 daemon=Daemon(0.0, "memory://", {"control": "ipc:///x", "http": ["http://127.0.0.1:1"]}, self.stop),
