@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from dejavud.config.sections import SECRETS, keys
+from dejavud.index.urls import without_password
 
 if TYPE_CHECKING:
     from dejavud.config.loading import Loaded
@@ -31,7 +31,7 @@ def _shown(dotted: str, value: Any) -> str:  # noqa: ANN401 - any of the types t
     if dotted in SECRETS and value:
         value = _MASK
     if dotted == "data.url":
-        value = re.sub(r"(://[^:/@]*):.*@", rf"\1:{_MASK}@", value)
+        value = without_password(value)
     if isinstance(value, tuple):
         return json.dumps(list(value), ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False)

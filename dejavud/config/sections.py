@@ -31,12 +31,14 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The resident view and the embedded database: `dejavud.index.open.IndexSettings`."""
+    """The resident view and the embedded database: `dejavud.index.open.IndexSettings`; and waiting for a database server."""
 
     resident_view: str = "auto"
     view_bytes: int = 8 << 30
     memory_bytes: int = 512 << 20
     threads: int = 2
+    poll_s: float = 1.0
+    connect_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,8 @@ RULES: dict[str, Rule] = {
     "index.view_bytes": _between(0, 1 << 50, "bytes"),
     "index.memory_bytes": _between(64 << 20, _MAX_BYTES, "bytes"),
     "index.threads": _between(1, 256),
+    "index.poll_s": _between(0.05, 3600, "seconds"),
+    "index.connect_s": _between(0, _DAY_S, "seconds"),
     "recognize.max_query_s": _between(1, 3600, "seconds"),
     "recognize.false_positive_rate": _between(0, 1),
     "recognize.min_coverage": _between(0, 1),

@@ -2,6 +2,8 @@
 
 A commit waits for the disk.  One a track would bound the rate of a fast ingest, so one writer takes whatever tracks are ready
 when the commit before has ended, and commits them together: alone when they come slowly, many at a time when they come fast.
+
+While the database is away what was fingerprinted waits, and no more is taken in than may wait.
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ import structlog
 import trio
 
 from dejavud.audio.source import open_regular
-from dejavud.errors import DejavudError, InternalError, ShuttingDown, UnreadableFile
+from dejavud.errors import DejavudError, IndexAway, InternalError, ShuttingDown, UnreadableFile
 from dejavud.services.profiles import profile_of
 from dejavud.services.views import track_view
 from dejavud.values import NewTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dejavud.fingerprint.classic_params import ClassicParams
@@ -37,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 _LAST_COMMIT_S = 30.0
 """How long a commit may hold up the end of the daemon."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+"""Between two tries while the database is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +83,16 @@ class Ingested:
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """A fingerprinted track that waits for its commit, and what became of it."""
+    """A fingerprinted track that waits for its commit, and what became of it.
+
+    was_known : whether its content was in the index before the first try to commit it; None before that.
+    is_left : nobody waits for it any more.
+    """
 
     entry: NewTrack
     done: trio.Event = field(default_factory=trio.Event)
+    was_known: bool | None = None
+    is_left: bool = False
     result: Ingested | DejavudError | None = None
 
     def resolve(self, result: Ingested | DejavudError) -> None:
@@ -90,7 +100,11 @@ class _Pending:
         self.done.set()
 
     async def wait(self) -> Ingested:
-        await self.done.wait()
+        try:
+            await self.done.wait()
+        except trio.Cancelled:
+            self.is_left = True
+            raise
         if isinstance(self.result, Ingested):
             return self.result
         if isinstance(self.result, DejavudError):
@@ -120,10 +134,11 @@ class Ingest:
         """Return the track of `file` once it is committed; a content that is known is not decoded again.
 
         Raises `UnreadableFile`, `UnsupportedAudio`, `NoFingerprint`, `Timeout`, `WorkerDied`, `Busy`, `ShuttingDown` and what
-        the index raises.  A caller that is cancelled while it waits for the commit leaves the track to be committed.
+        the index raises.  A caller that is cancelled while it waits for the commit leaves the track to be committed, unless the database is
+        away: that is waited for.
         """
         sha1 = await self._workers.thread(sha1_of_file, file.path, file.name)
-        known = await self._workers.read(partial(self._index.tracks, sha1s=(sha1,)))
+        known = await self._known(sha1)
         if known:
             return Ingested(known[0], added=False)
         fingerprinted = await self._workers.process(
@@ -142,6 +157,15 @@ class Ingest:
         except trio.BrokenResourceError:
             raise ShuttingDown from None
         return await pending.wait()
+
+    async def _known(self, sha1: str) -> Sequence[Track]:
+        """Return the track of this content, where there is one; waits while the database is away."""
+        pauses = _pauses_s()
+        while True:
+            try:
+                return await self._workers.read(partial(self._index.tracks, sha1s=(sha1,)))
+            except IndexAway:
+                await trio.sleep(next(pauses))
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit what `add` brings until cancelled; then commit what has been brought, and leave."""
@@ -165,14 +189,28 @@ class Ingest:
         return batch
 
     async def _commit(self, batch: Sequence[_Pending]) -> None:
-        """Commit `batch` and tell everyone; what makes a whole batch fail fails alone."""
+        """Commit `batch`, as soon as the database is there, and tell everyone; at the end of the daemon it is not waited for."""
+        pauses = _pauses_s()
+        while batch and (away := await self._try(batch)) is not None:
+            try:
+                await trio.sleep(next(pauses))
+            except trio.Cancelled:
+                for pending in (*batch, *self._all_waiting()):
+                    pending.resolve(away)
+                raise
+            batch = [pending for pending in batch if not pending.is_left]
+
+    async def _try(self, batch: Sequence[_Pending]) -> IndexAway | None:
+        """Commit `batch`; what makes a whole batch fail fails alone.  Returns why, where that is to be tried again."""
         try:
             with trio.move_on_after(_LAST_COMMIT_S, shield=True):
-                ingested = await self._workers.write(_add, self._index, [pending.entry for pending in batch])
+                ingested = await self._workers.write(_add, self._index, batch)
                 for pending, result in zip(batch, ingested, strict=True):
                     if result.added:
                         self._hub.publish("track.added", {"track": track_view(result.track)})
                     pending.resolve(result)
+        except IndexAway as error:
+            return error
         except Exception as error:  # noqa: BLE001 - the border of one job: the writer outlives any entry
             if len(batch) == 1:
                 batch[0].resolve(_as_answer(error, batch[0].entry))
@@ -181,6 +219,21 @@ class Ingest:
                     await self._commit([pending])
         for pending in batch:  # nobody waits for ever, even where the deadline cut the commit off
             pending.done.set()
+        return None
+
+    def _all_waiting(self) -> list[_Pending]:
+        """Return all that was brought and not begun."""
+        found: list[_Pending] = []
+        while some := self._drained():
+            found += some
+        return found
+
+
+def _pauses_s() -> Iterator[float]:
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def sha1_of_file(path: Path, name: str) -> str:
@@ -199,14 +252,18 @@ def _as_answer(error: Exception, entry: NewTrack) -> DejavudError:
     return InternalError(reason=f"the track could not be stored: {type(error).__name__}")
 
 
-def _add(index: Index, entries: Sequence[NewTrack]) -> list[Ingested]:
-    """Add `entries` and tell which of them are new; no other writer of this process comes between the two questions."""
-    known = {track.file_sha1 for track in index.tracks(sha1s=[entry.file_sha1 for entry in entries])}
-    ingested = []
-    for track in index.add(entries):
-        ingested.append(Ingested(track, added=track.file_sha1 not in known))
-        known.add(track.file_sha1)
-    return ingested
+def _add(index: Index, batch: Sequence[_Pending]) -> list[Ingested]:
+    """Add the entries of `batch` and tell which of them are new; no other writer of this process comes between the two questions.
+
+    Where the connection broke at an earlier try, it may have been stored then: what was known before that counts.
+    """
+    known = {track.file_sha1 for track in index.tracks(sha1s=[pending.entry.file_sha1 for pending in batch])}
+    for pending in batch:
+        if pending.was_known is None:
+            pending.was_known = pending.entry.file_sha1 in known
+            known.add(pending.entry.file_sha1)
+    tracks = index.add([pending.entry for pending in batch])
+    return [Ingested(track, added=not pending.was_known) for track, pending in zip(tracks, batch, strict=True)]
 
 
 def _entry(file: TrackFile, sha1: str, fingerprinted: FingerprintedFile) -> NewTrack:
