@@ -31,6 +31,8 @@ from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
 from dejavud.matching.matcher import MatchRules
 from dejavud.matching.tracker import TrackerRules
+from dejavud.services.archive_intake import LibraryParts
+from dejavud.services.archives import Archives
 from dejavud.services.constellations import MAX_PEAKS, ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
@@ -137,6 +139,7 @@ async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Li
 
 def _services(config: Config, kept: KeptIndex, workers: Workers, lifetime: Lifetime) -> Services:
     index, profile, hub = kept.index, profile_of(params_of(config.engine)), lifetime.hub
+    library = Library(index, workers, hub)
     microphones = Microphones(
         workers, profile.microphone_hz, open_microphone=open_microphone, list_devices=list_devices
     )
@@ -165,12 +168,18 @@ def _services(config: Config, kept: KeptIndex, workers: Workers, lifetime: Lifet
         ),
     )
     return Services(
-        library=Library(index, workers, hub),
+        library=library,
         ingest=Ingest(index, workers, hub, profile.params, IngestSettings(timeout_s=config.limits.ingest_s)),
         recognizer=recognizer,
         scanner=scanner,
         microphones=microphones,
         migrator=Migrator(index, workers, hub, profile.params),
+        archives=Archives(
+            LibraryParts(index, workers, hub, profile, constellations),
+            kept.store,
+            library,
+            folder=Path(config.data.dir),
+        ),
         maintenance=Maintenance(kept, workers, profile.params, fingerprint_timeout_s=config.limits.ingest_s),
         workers=workers,
         params=profile.params,

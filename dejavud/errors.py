@@ -256,6 +256,51 @@ class WrongProfile(DejavudError):
     )
 
 
+# -- files that the daemon writes and reads for its caller -----------------------------------------------------------
+
+
+class ArchiveDamaged(DejavudError):
+    """An archive is cut short or was changed; nothing of it was taken."""
+
+    code = "archive_damaged"
+    template = "{path} is damaged: {reason}; nothing was taken from it"
+
+
+class ArchiveForeign(DejavudError):
+    """A file is no archive of dejavud's."""
+
+    code = "archive_foreign"
+    template = "{path} is not an archive that dejavuctl export or backup made"
+
+
+class ArchiveTooNew(DejavudError):
+    """An archive was made by a later version."""
+
+    code = "archive_too_new"
+    template = "{path} is of archive format {found}, this dejavud knows up to {known}: use the version that made it, or a later one"
+
+
+class UnwritableFile(DejavudError):
+    """The daemon cannot write the file that it was asked for."""
+
+    code = "unwritable_file"
+    template = "{path} cannot be written: {reason}; the daemon runs as {user} and may write in {folder}, for one"
+
+
+class DiskFull(DejavudError):
+    """There is no room for the file that the daemon was asked to write."""
+
+    code = "disk_full"
+    template = "there is no room for {path}; what was written of it is deleted again"
+
+
+class LibraryNotEmpty(DejavudError):
+    """A backup is restored into an empty library, unless it is to replace what is there."""
+
+    code = "library_not_empty"
+    template = "the library has {n_tracks} tracks; a backup is restored into an empty one, or replaces it where that is asked for (--replace)"
+
+
 # -- the daemon itself ----------------------------------------------------------------------------------------------
 
 

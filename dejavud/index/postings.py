@@ -10,6 +10,7 @@ import numpy as np
 from dejavud.index.peak_packing import PEAK_DTYPES, packed
 from dejavud.index.segment import MAX_BLOCKS, TRACK_DTYPE, segment_of_columns
 from dejavud.placed_hits import BLOCK_BITS
+from dejavud.values import Hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,14 @@ class Postings:
 
     def __len__(self) -> int:
         return len(self.hashes)
+
+    def by_track(self, track_ids: Sequence[int]) -> list[Hashes]:
+        """Return the hashes of each of these tracks; empty where there are none."""
+        order = np.argsort(self.track_ids, kind="stable")
+        owners = self.track_ids[order]
+        firsts, ends = (np.searchsorted(owners, track_ids, side).tolist() for side in ("left", "right"))
+        spans = [order[first:end] for first, end in zip(firsts, ends, strict=True)]
+        return [Hashes(self.hashes[own], self.frames[own]) for own in spans]
 
     def of(self, chosen: Array) -> Postings:
         """Return those that `chosen`, bool [n], names, in the same order."""

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dejavud.index.base import Index
     from dejavud.values import Constellation
@@ -22,7 +22,8 @@ MAX_PEAKS = 32_000_000
 class ConstellationCache:
     """The least recently used constellations leave when there are too many.  For any thread.
 
-    Ids are never given again, so what is kept never goes stale; that a track was removed is seen where its track is read.
+    Ids are never given again but where a backup is restored, which says so (`forget`): else what is kept never goes stale. That a track was removed
+    is seen where its track is read.
     """
 
     def __init__(self, index: Index, max_peaks: int = MAX_PEAKS) -> None:
@@ -30,23 +31,35 @@ class ConstellationCache:
         self._max_peaks = max_peaks
         self._kept: OrderedDict[int, Constellation] = OrderedDict()
         self._n_peaks = 0
+        self._n_forgotten = 0
         self._lock = threading.Lock()
 
     def read(self, track_ids: Sequence[int]) -> Mapping[int, Constellation]:
         """Return the constellations of these tracks; ids that are not in the index are left out."""
         with self._lock:
+            n_forgotten = self._n_forgotten
             found = {track_id: self._kept[track_id] for track_id in track_ids if track_id in self._kept}
             for track_id in found:
                 self._kept.move_to_end(track_id)
         missing = [track_id for track_id in track_ids if track_id not in found]
         if missing:
             fresh = self._index.constellations(missing)
-            self._keep(fresh)
+            self._keep(fresh, n_forgotten)
             found.update(fresh)
         return found
 
-    def _keep(self, fresh: Mapping[int, Constellation]) -> None:
+    def forget(self, track_ids: Iterable[int]) -> None:
+        """Keep nothing of these tracks, nor of what is being read now: their ids may have been given to others."""
         with self._lock:
+            self._n_forgotten += 1
+            for track_id in track_ids:
+                dropped = self._kept.pop(track_id, None)
+                self._n_peaks -= 0 if dropped is None else len(dropped)
+
+    def _keep(self, fresh: Mapping[int, Constellation], n_forgotten: int) -> None:
+        with self._lock:
+            if n_forgotten != self._n_forgotten:
+                return
             for track_id, constellation in fresh.items():
                 if track_id not in self._kept:  # another query may have read it at the same time
                     self._kept[track_id] = constellation

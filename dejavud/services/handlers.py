@@ -15,6 +15,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 from dejavud import __version__
 from dejavud.audio.address import url_without_password
 from dejavud.errors import DejavudError, InternalError, InvalidRequest
+from dejavud.services.archives import ArchiveFile, Export, Restore
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.ingest import TrackFile
 from dejavud.services.maintenance import CheckIndex
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import trio
 
     from dejavud.fingerprint.params import HashParams
+    from dejavud.services.archives import Archives
     from dejavud.services.commands import Call, Handler
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
@@ -70,6 +72,7 @@ class Services:
     microphones: Microphones
     migrator: Migrator
     maintenance: Maintenance
+    archives: Archives
     workers: Workers
     params: HashParams
     daemon: Daemon
@@ -236,6 +239,12 @@ def command_table(services: Services) -> CommandTable:
         ("fingerprint", Fingerprint, handlers.fingerprint),
         *TrackHandlers(services.library).rows(),
         ("migrate", Migrate, handlers.migrate),
+        ("compact", Nothing, services.maintenance.compact),
+        ("check", CheckIndex, services.maintenance.check),
+        ("export", Export, services.archives.export),
+        ("import", ArchiveFile, services.archives.import_),
+        ("backup", ArchiveFile, services.archives.backup),
+        ("restore", Restore, services.archives.restore),
         ("shutdown", Nothing, handlers.shutdown),
     )
     return CommandTable(tuple(Command(name, kind, _bounded(name, handler)) for name, kind, handler in rows))

@@ -77,6 +77,7 @@ class Profile:
         whole query of its samples.
     search_scales : the scales that a search of `dejavud.fingerprint.scaling.SEARCHES` has.
     scaled_hashes : what a query asks at those scales.
+    track_hashes : the hashes to store of a track's constellation; None where tracks have none, and their hashes are the record.
     """
 
     params: Params | ClassicParams
@@ -88,10 +89,18 @@ class Profile:
     scaled_hashes: Callable[[Any, tuple[Scale, ...]], Hashes]
     quick_matching: Callable[[MatchRules], Matching] | None = None
     query_fully: Callable[[Array, Any], FingerprintedQuery] | None = None
+    track_hashes: Callable[[Constellation], Hashes] | None = None
 
     def frame_s(self, query: QueryFingerprint | ClassicQuery) -> float:
         """Return the length of the frames in which the alignments of this query are counted."""
         return query.frame_s if isinstance(query, ClassicQuery) else 1 / self.frames_per_s
+
+
+def _derived(constellation: Constellation, params: Params) -> Hashes:
+    """Return the hashes to store of a track's constellation."""
+    from dejavud.fingerprint.extractor import track_hashes  # noqa: PLC0415 - scipy, which the daemon starts without
+
+    return track_hashes(constellation, params)
 
 
 def profile_of(params: Params | ClassicParams) -> Profile:
@@ -117,4 +126,5 @@ def profile_of(params: Params | ClassicParams) -> Profile:
         scaled_hashes=lambda query, scales: scaled_hashes(query, scales, params),
         quick_matching=lambda rules: Matcher(params, rules).match_quickly,
         query_fully=jobs.query_fully,
+        track_hashes=lambda constellation: _derived(constellation, params),
     )

@@ -13,7 +13,10 @@ from dejavud import __version__
 from dejavud.errors import DejavudError, InternalError, InvalidRequest, TrackNotFound, UnreadableFile
 from dejavud.index.open import KeptIndex
 from dejavud.matching.tracker import TrackerRules
+from dejavud.services.archive_intake import LibraryParts
+from dejavud.services.archives import Archives
 from dejavud.services.commands import Call
+from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.ingest import Ingest
@@ -21,6 +24,7 @@ from dejavud.services.library import Library
 from dejavud.services.maintenance import Maintenance
 from dejavud.services.microphones import Microphones
 from dejavud.services.migration import Migrator
+from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
 from dejavud.services.scanner import Scanner, ScannerSettings
 from dejavud.services.uploads import Upload
@@ -54,9 +58,12 @@ class Bench:
             microphones=microphones,
         )
         self.error: Exception | None = None
+        library = Library(self.index, self.workers, self.hub)
+        cache = ConstellationCache(self.index)
+        parts = LibraryParts(self.index, self.workers, self.hub, profile_of(PARAMS), cache)
         self.table: CommandTable = command_table(
             Services(
-                library=Library(self.index, self.workers, self.hub),
+                library=library,
                 ingest=self.ingest,
                 recognizer=self.recognizer,
                 scanner=Scanner(
@@ -71,6 +78,7 @@ class Bench:
                 maintenance=Maintenance(
                     KeptIndex(self.index, self.index), self.workers, PARAMS, fingerprint_timeout_s=60.0
                 ),
+                archives=Archives(parts, self.index, library, folder=Path("/")),
                 workers=self.workers,
                 params=PARAMS,
                 daemon=Daemon(0.0, "memory://", {"control": "ipc:///x", "http": ["http://127.0.0.1:1"]}, self.stop),
