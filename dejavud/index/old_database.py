@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-BATCH_ROWS = 50_000
-"""Rows that are fetched and decoded at a time."""
+BATCH_ROWS = 2000
+"""Rows that are fetched and decoded at a time; when fingerprints are read, each holds the 20 to 300 of one offset of a song."""
 MAX_SONG_ROWS = 1 << 25
 """A song with more fingerprints, 18 hours of music as release 0.1.3 made them, is left out: a track's hashes are stored all at once."""
 
@@ -82,7 +82,7 @@ class OldBatch:
     """What one fetch brought.
 
     songs : those that are over with it.
-    n_open : rows so far of the song that is not.
+    n_open : fingerprints so far of the song that is not.
     """
 
     songs: tuple[GatheredSong, ...]
@@ -137,10 +137,11 @@ class OldDatabase:
     def read(self, catalogue: OldCatalogue, song_ids: Sequence[int]) -> Iterator[OldBatch]:
         """Yield the fingerprints of these songs, ascending and each with rows, in one pass; no other song's rows are sent."""
         layout, gatherer = catalogue.layout, SongGatherer()
+        group, hashes = (layout.song, layout.offset), self._source.joined_hex(layout.hash, is_text=layout.is_hash_text)
         runs = id_runs(np.array(song_ids, np.int64), catalogue.ids_with_rows)
         for start in range(0, len(runs), _MAX_RUNS):
             among = sa.or_(*(layout.song.between(first, last) for first, last in runs[start : start + _MAX_RUNS]))
-            statement = sa.select(layout.song, layout.hash, layout.offset).where(among).order_by(layout.song)
+            statement = sa.select(*group, sa.func.count(), hashes).where(among).group_by(*group).order_by(*group)
             for rows in self._fetched(statement):
                 yield OldBatch(tuple(gatherer.feed(rows)), gatherer.n_open)
         yield OldBatch(tuple(gatherer.finish()), 0)

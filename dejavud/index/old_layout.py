@@ -37,6 +37,7 @@ class OldLayout:
     schema : the generation that made them: one of worldveil-2013, worldveil-0.1.3, worldveil-2019, ivlovric-2018, ivlovric-1.3.4.
     id, name, is_complete, sha1 : columns of the songs; the last two are missing in some.
     song, hash, offset : columns of the fingerprints.
+    is_hash_text : whether the hash is of a type of text.
     """
 
     schema: str
@@ -47,6 +48,7 @@ class OldLayout:
     song: sa.ColumnClause[Any]
     hash: sa.ColumnClause[Any]
     offset: sa.ColumnClause[Any]
+    is_hash_text: bool
 
     def profiles(self, hashes_a_frame: float) -> tuple[str, ...]:
         """Return the profiles that the hashes may be of, the likeliest first: a database does not say it outright."""
@@ -74,6 +76,7 @@ def found_layout(inspector: sa.Inspector, url: str) -> OldLayout:
             song=fingerprints.first("song_id"),
             hash=fingerprints.first("hash"),
             offset=fingerprints.first("offset"),
+            is_hash_text=fingerprints.is_text("hash"),
             schema=_schema(songs, fingerprints),
         )
     except KeyError as error:
@@ -113,11 +116,14 @@ class _Columns:
             raise KeyError(msg)
         return column
 
+    def is_text(self, name: str) -> bool:
+        """Tell whether a column's type is one of text."""
+        return issubclass(self.kinds[name], sa.String)
+
 
 def _schema(songs: _Columns, fingerprints: _Columns) -> str:
     if "song_id" not in songs.names:
-        is_text = issubclass(fingerprints.kinds["hash"], sa.String)
-        return "ivlovric-1.3.4" if is_text else "ivlovric-2018"
+        return "ivlovric-1.3.4" if fingerprints.is_text("hash") else "ivlovric-2018"
     if "total_hashes" in songs.names:
         return "worldveil-2019"
     return "worldveil-0.1.3" if "file_sha1" in songs.names else "worldveil-2013"

@@ -41,6 +41,7 @@ def _digits(alphabet: str) -> Array:
     return table
 
 
+_COMMA = ord(",")
 _HEX = np.minimum(_digits("0123456789abcdef"), _digits("0123456789ABCDEF"))
 _BASE64 = _digits(string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/")
 _ENDING = np.isin(np.arange(256), np.frombuffer(b"=\r\n", np.uint8))
@@ -57,48 +58,46 @@ class Decoded:
     is_good: Array
 
 
-def decoded_hashes(column: Sequence[Any]) -> Decoded:
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedGroups:
+    """The hashes of a column whose rows hold many.
+
+    hashes : of all rows, one after the other.
+    n_hashes : int64 [n_rows], how many are of each.
+    """
+
+    hashes: Decoded
+    n_hashes: Array
+
+
+def decoded_hashes(column: Sequence[bytes | None]) -> DecodedGroups:
     """Return the first 64 bits of each hash, uint64.
 
-    column : ten bytes each, or as text 20 hexadecimal digits, or base64 with or without its padding and line end; text may be bytes as well.
+    column : rows of hashes, each as the hexadecimal digits of what is stored, with commas between; None has none.  Stored are ten bytes, or as
+    text their 20 hexadecimal digits, or base64 with or without its padding and line end.
     """
-    characters, lengths = _flattened(column)
-    values, is_good = np.zeros(len(column), np.uint64), np.zeros(len(column), bool)
-    starts = np.cumsum(lengths) - lengths
-    for length in np.unique(lengths).tolist():  # there is one, where nothing is wrong
-        decode = _DECODERS.get(length)
+    rows = [row for row in column if row is not None]
+    characters = np.frombuffer(b",".join(rows) + b",", np.uint8)
+    n_digits = np.diff(np.flatnonzero(characters == _COMMA), prepend=-1) - 1 if rows else np.empty(0, np.int64)
+    ends = np.cumsum([0 if row is None else len(row) + 1 for row in column])
+    n_hashes = np.diff(np.searchsorted(np.cumsum(n_digits + 1), ends, side="right"), prepend=0)
+    return DecodedGroups(_decoded(characters, n_digits), n_hashes)
+
+
+def _decoded(characters: Array, n_digits: Array) -> Decoded:
+    """Return what is spelled in `characters`: so many digits of each hash, and one more character."""
+    values, is_good = np.zeros(len(n_digits), np.uint64), np.zeros(len(n_digits), bool)
+    starts = np.cumsum(n_digits + 1) - n_digits - 1
+    for width in np.unique(n_digits).tolist():  # there is one, where nothing is wrong
+        decode = _DECODERS.get(width / 2)
         if decode is not None:
-            here = np.flatnonzero(lengths == length)
-            rows = characters[starts[here, None] + np.arange(length)] if len(here) < len(column) else characters
-            values[here], is_good[here] = decode(rows.reshape(-1, length))
+            here = np.flatnonzero(n_digits == width)
+            if len(here) == len(n_digits):
+                digits = _HEX[characters.reshape(-1, width + 1)[:, :width]]
+            else:
+                digits = _HEX[characters[starts[here, None] + np.arange(width)]]
+            values[here], is_good[here] = decode((digits[:, ::2] << 4) | digits[:, 1::2])
     return Decoded(values, is_good)
-
-
-def _flattened(column: Sequence[Any]) -> tuple[Array, Array]:
-    """Return all bytes of a column one after the other, uint8, and how many each row has; none where it holds neither bytes nor text."""
-    try:
-        if isinstance(column[0], str):
-            data, lengths = "".join(column).encode("ascii"), _lengths(column)
-            lengths = np.where(lengths == _N_BYTES, -1, lengths)
-            if (lengths > 0).all():
-                return np.frombuffer(data, np.uint8), lengths
-        else:
-            return np.frombuffer(b"".join(column), np.uint8), _lengths(column)
-    except (TypeError, UnicodeEncodeError):
-        pass  # a column of several kinds: row by row
-    rows = [_text_or_bytes(value) for value in column]
-    return np.frombuffer(b"".join(rows), np.uint8), _lengths(rows)
-
-
-def _lengths(column: Sequence[Any]) -> Array:
-    return np.fromiter(map(len, column), np.int64, len(column))
-
-
-def _text_or_bytes(value: object) -> bytes:
-    """Return the bytes of one hash; none for what can be no hash, such as ten characters of text."""
-    if isinstance(value, str):
-        return b"" if len(value) == _N_BYTES else value.encode("ascii", "replace")
-    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
 
 
 def _from_binary(rows: Array) -> tuple[Array, Array]:
@@ -124,7 +123,7 @@ def _leading_bits(rows: Array) -> Array:
     return np.ascontiguousarray(rows[:, :_N_KEPT]).view(">u8").ravel().astype(np.uint64)
 
 
-_DECODERS: dict[int, Callable[[Array], tuple[Array, Array]]] = {
+_DECODERS: dict[float, Callable[[Array], tuple[Array, Array]]] = {
     _N_BYTES: _from_binary,
     _N_HEX: _from_hex,
     **dict.fromkeys(range(_N_BASE64, _N_BASE64 + 5), _from_base64),
@@ -160,7 +159,7 @@ class GatheredSong:
     """All of a song's fingerprints.
 
     hashes : each (hash, offset) once; there may be none.
-    n_bad, n_repeated : rows that could not be read, and rows that came before.
+    n_bad, n_repeated : fingerprints that could not be read, and those that had come before.
     """
 
     id: int
@@ -170,9 +169,9 @@ class GatheredSong:
 
 
 class SongGatherer:
-    """Rows of fingerprints, in order of song, to one song after the other.
+    """Rows of fingerprints, those of one offset of a song in each, in order of song, to one song after the other.
 
-    n_open : rows so far of the song that is not over yet.
+    n_open : fingerprints so far of the song that is not over yet.
     """
 
     def __init__(self) -> None:
@@ -180,20 +179,23 @@ class SongGatherer:
         self._song_id: int | None = None
         self._parts: list[tuple[Array, Array]] = []
 
-    def feed(self, rows: Sequence[tuple[Any, Any, Any]]) -> Iterator[GatheredSong]:
-        """Take the next rows, (song, hash, offset); yield the songs that are over with them."""
-        song_column, hash_column, offset_column = zip(*rows, strict=True)
-        hashes, offsets = decoded_hashes(hash_column), decoded_offsets(offset_column)
-        is_good = hashes.is_good & offsets.is_good
-        songs = np.array(song_column, dtype=np.int64)
+    def feed(self, rows: Sequence[tuple[Any, Any, Any, Any]]) -> Iterator[GatheredSong]:
+        """Take the next rows, (song, offset, fingerprints, hashes as for `decoded_hashes`); yield the songs that are over with them."""
+        song_column, offset_column, count_column, hash_column = zip(*rows, strict=True)
+        groups, offsets = decoded_hashes(hash_column), decoded_offsets(offset_column)
+        frames = np.repeat(offsets.values, groups.n_hashes)
+        is_good = groups.hashes.is_good & np.repeat(offsets.is_good, groups.n_hashes)
+        songs, n_rows = np.array(song_column, np.int64), np.array(count_column, np.int64)
+        ends = np.append(0, np.cumsum(groups.n_hashes))
         bounds = [0, *(np.flatnonzero(np.diff(songs)) + 1).tolist(), len(songs)]
         for start, end in pairwise(bounds):
             if songs[start] != self._song_id:
                 yield from self.finish()
                 self._song_id = int(songs[start])
-            good = is_good[start:end]
-            self._parts.append((hashes.values[start:end][good], offsets.values[start:end][good]))
-            self.n_open += end - start
+            here = slice(ends[start], ends[end])
+            good = is_good[here]
+            self._parts.append((groups.hashes.values[here][good], frames[here][good]))
+            self.n_open += int(n_rows[start:end].sum())
 
     def finish(self) -> Iterator[GatheredSong]:
         """Yield the song that was fed last, if there is one; no more of its rows follow."""
@@ -221,12 +223,16 @@ def decoded_sha1(value: object) -> str | None:
     It does as 20 bytes, as 40 hexadecimal digits or as base64 with or without padding and line end.  A column that was too short
     has cut it, and zeros have filled it up.
     """
-    raw = value.encode("ascii", "replace") if isinstance(value, str) else _text_or_bytes(value)
+    raw = value.encode("ascii", "replace") if isinstance(value, str) else _bytes(value)
     text = raw.rstrip(b"=\r\n\0 ")
     sha1 = raw if len(raw) == _SHA1_BYTES else _unhexed(text) or _unbased(text)
     if sha1 is None or len(sha1) != _SHA1_BYTES or not any(sha1[_N_BYTES:]) or _is_hex(sha1):
         return None
     return sha1.hex()
+
+
+def _bytes(value: object) -> bytes:
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
 
 
 def _is_hex(text: bytes) -> bool:

@@ -100,7 +100,7 @@ def test_only_what_is_asked_for_is_sent(url: str, kind: str, monkeypatch: pytest
     """Songs that are there already are skipped by the server, not by us; a song that is cut over many fetches comes whole."""
     files = [old_file(n, 40) for n in range(7)]
     filled(url, GENERATIONS[KINDS[kind]], files)
-    monkeypatch.setattr("dejavud.index.old_database.BATCH_ROWS", 30)
+    monkeypatch.setattr("dejavud.index.old_database.BATCH_ROWS", 15)
     with opened(url) as database:
         catalogue = database.catalogue()
         ids = [song.id for song in catalogue.songs]
