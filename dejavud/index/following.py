@@ -43,14 +43,24 @@ class FollowingIndex(ResidentIndex):
         self._begun = 0  # the revision at which the store was begun to be read for the next view
         self._n_changes = 0  # of what the view shows
         self._counted: _Counted | None = None
+        self._was_away = False
 
     def follow(self) -> None:
         """Take in what others have written; raises `IndexAway` where the store is."""
         with self._writing:
-            self._current()
-            self._take_in(_NO_OWN)
-            if self._view is None:
-                self._tell()
+            had_view = self._current() is not None
+            try:
+                if had_view:
+                    self._take_in(_NO_OWN)
+                else:
+                    self._shared.changes(-1)
+            except IndexAway:
+                self._was_away = True
+                raise
+            is_due = self._view is None and (had_view or self._was_away)
+            self._was_away = False
+        if is_due:
+            self._tell()
 
     def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
         """See `Index.add`."""
