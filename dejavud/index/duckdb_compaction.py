@@ -10,9 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import duckdb
 import numpy as np
 
 from dejavud.errors import IndexFull, IndexUnavailable
@@ -23,8 +25,6 @@ from dejavud.index.duckdb_file import BLOCK_BYTES, compaction_folder, quoted, sy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    import duckdb
 
     from dejavud.index.duckdb import DuckDBIndex
     from dejavud.index.duckdb_clustering import TrackSizes
@@ -60,15 +60,16 @@ class Compaction:
 
     def run(self) -> Compacted:
         """Write the file anew where that gives space back or sorts what is not; errors as `Store.compact` raises them."""
-        n_bytes_before = self._path.stat().st_size
-        with self._store.reading() as cursor:
-            cursor.execute("CHECKPOINT")
+        n_bytes_before = self._store.statistics().size_bytes
+        with self._store.writes_held(), self._store.reading() as cursor:
+            with suppress(duckdb.TransactionException):  # while there are queries that began before the last write
+                cursor.execute("CHECKPOINT")  # what was deleted lately is free only after it
             is_worth_it = _is_worth_it(cursor)
             if is_worth_it:
                 self._check_room(cursor)
         if is_worth_it:
             self._write()
-        return Compacted(n_bytes_before, self._path.stat().st_size, is_rewritten=is_worth_it)
+        return Compacted(n_bytes_before, self._store.statistics().size_bytes, is_rewritten=is_worth_it)
 
     def _check_room(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Raise `IndexFull` where the disk has no room for the new file beside the old one."""
@@ -99,7 +100,10 @@ class Compaction:
             kind = IndexFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else IndexUnavailable
             raise kind(reason=f"{self._new} cannot be written: {error.strerror}") from error
         finally:
-            with self._store.reading() as cursor:
+            with (
+                self._store.reading() as cursor,
+                suppress(duckdb.Error),
+            ):  # that of a full disk; it is let go of all the same
                 cursor.execute("DETACH DATABASE IF EXISTS fresh")
             shutil.rmtree(self._folder, ignore_errors=True)  # what cannot be deleted now is at the next start
 
