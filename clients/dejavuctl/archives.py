@@ -1,0 +1,102 @@
+"""What ``export``, ``import``, ``backup`` and ``restore`` share: a file of the daemon's machine, and how far it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dejavuctl.failures import EXIT_INTERRUPTED, Usage
+from dejavuctl.output import count, size
+from dejavuctl.progress import StatusLine
+from dejavud.wire.codes import EXIT_MATCHED
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable, Mapping
+    from typing import TextIO
+
+    from dejavuctl.connection import Connection
+    from dejavuctl.session import Session
+
+_BAR_CELLS = 16
+_DOING = {"writing": "written", "checking": "checked", "adding": "read", "removing": "compared"}
+
+
+def add_file(parser: ArgumentParser, text: str) -> None:
+    """Add the archive's name, and the wish for silence."""
+    parser.add_argument("file", metavar="FILE", help=text)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+
+
+def converse(
+    options: Namespace,
+    session: Session,
+    ask: Callable[[Connection, Callable[[dict[str, Any]], None]], Mapping[str, Any]],
+    *,
+    tell: Callable[[Mapping[str, Any]], str],
+    interrupted: str,
+) -> int:
+    """Have the daemon work on an archive, and say what became of it.
+
+    ask : asks the daemon, given what takes the progress.
+    tell : what became of it, for a person.
+    interrupted : what Ctrl-C left.
+    """
+    out = session.out
+    line = _Line(out.remarks, enabled=not options.quiet)
+    with session.connect() as connection:
+        if not connection.reads_our_files:
+            raise Usage(reason="archives are files of the daemon's machine: run dejavuctl there, over its ipc socket")
+        try:
+            report = ask(connection, line.note)["archive"]
+        except KeyboardInterrupt:
+            line.clear()
+            out.fail({"interrupted": True}, f"interrupted: {interrupted}")
+            return EXIT_INTERRUPTED
+        finally:
+            line.clear()
+    out.show(report, f"{options.file}: {tell(report)}")
+    return EXIT_MATCHED
+
+
+def absolute(options: Namespace) -> str:
+    """Return the archive's path as the daemon takes it."""
+    return str(Path(options.file).expanduser().absolute())
+
+
+def written(report: Mapping[str, Any]) -> str:
+    """Return what became of a file that was written."""
+    return f"{count(report['n_tracks'], 'track')}, {size(report['n_bytes'])}"
+
+
+def taken(report: Mapping[str, Any]) -> str:
+    """Return what became of a library that a file was read into."""
+    parts = [f"{count(report['n_added'], 'track')} added, {report['n_known']} known already"]
+    parts += [f"{report['n_updated']} changed"] if report["n_updated"] else []
+    parts += [f"{report['n_removed']} removed"] if report["n_removed"] else []
+    return ", ".join(parts)
+
+
+class _Line:
+    """The line that says how far it is."""
+
+    def __init__(self, stream: TextIO, *, enabled: bool) -> None:
+        self._line = StatusLine(stream, enabled=enabled)
+
+    def note(self, figures: Mapping[str, Any]) -> None:
+        """Take news from the daemon."""
+        if self._line.is_due:
+            self._line.draw(self._text(figures))
+
+    def clear(self) -> None:
+        """Take the line off the terminal."""
+        self._line.clear()
+
+    def _text(self, figures: Mapping[str, Any]) -> str:
+        done, total = int(figures["n_done"]), int(figures["n_total"])
+        share = min(done / total, 1.0) if total else 1.0
+        filled = int(share * _BAR_CELLS)
+        bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._line.is_terminal else ""
+        is_bytes = figures.get("unit") == "bytes"
+        how_far = f"{size(done)} of {size(total)}" if is_bytes else f"{done} of {count(total, 'track')}"
+        return f"{bar}{how_far} {_DOING.get(str(figures.get('state')), 'done')}"
