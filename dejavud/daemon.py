@@ -22,6 +22,7 @@ from dejavud import __version__
 from dejavud.audio.microphone import list_devices, open_microphone
 from dejavud.config import parse_address
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
+from dejavud.errors import IndexAway
 from dejavud.fingerprint.profiles import params_of
 from dejavud.index.open import IndexSettings, open_kept_index, without_password
 from dejavud.index.resident import ResidentIndex
@@ -35,6 +36,7 @@ from dejavud.services.archive_intake import LibraryParts
 from dejavud.services.archives import Archives
 from dejavud.services.constellations import MAX_PEAKS, ConstellationCache
 from dejavud.services.events import EventHub
+from dejavud.services.follower import Follower
 from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.ingest import Ingest, IngestSettings
 from dejavud.services.jobs import DAEMON_SIGNALS
@@ -63,6 +65,9 @@ log = structlog.get_logger(__name__)
 
 SCAN_MATCHES, SCAN_REFINED = 4, 6
 
+_INDEX_PAUSE_S = 1.0
+"""Between two looks for a database server that is not there yet."""
+
 _KILLED_BY = 128
 """What a shell adds to a signal's number for the exit status of what it ended."""
 
@@ -82,11 +87,16 @@ async def main(config: Config, *, notify_socket: str | None) -> None:
             _make_runtime_dir(config)
             async with (
                 open_workers(n_processes=_n_processes(config), max_waiting=config.limits.waiting) as workers,
-                _opened_index(workers, config) as kept,
+                _opened_index(workers, config, stop) as kept,
                 _ended_with_block() as keeping,
             ):
+                if kept is None:
+                    log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
+                    return
                 for keeper in keepers(kept, workers):
                     await keeping.start(keeper.serve)
+                if kept.follow is not None:
+                    await keeping.start(Follower(kept.follow, workers, config.index.poll_s).serve)
                 await _serve(config, kept, workers, Lifetime(stop, started_s, notify_socket))
     log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
 
@@ -174,13 +184,13 @@ def _services(config: Config, kept: KeptIndex, workers: Workers, lifetime: Lifet
         scanner=scanner,
         microphones=microphones,
         migrator=Migrator(index, workers, hub, profile.params),
+        maintenance=Maintenance(kept, workers, profile.params, fingerprint_timeout_s=config.limits.ingest_s),
         archives=Archives(
             LibraryParts(index, workers, hub, profile, constellations),
             kept.store,
             library,
             folder=Path(config.data.dir),
         ),
-        maintenance=Maintenance(kept, workers, profile.params, fingerprint_timeout_s=config.limits.ingest_s),
         workers=workers,
         params=profile.params,
         daemon=Daemon(lifetime.started_s, without_password(config.data.url), lifetime.endpoints, lifetime.stop),
@@ -239,17 +249,35 @@ async def _ended_with_block() -> AsyncIterator[trio.Nursery]:
 
 
 @asynccontextmanager
-async def _opened_index(workers: Workers, config: Config) -> AsyncIterator[KeptIndex]:
-    """Give the index.  Opening may replay what a crash left behind and closing may write much: neither stalls the loop."""
+async def _opened_index(workers: Workers, config: Config, stop: trio.Event) -> AsyncIterator[KeptIndex | None]:
+    """Give the index, or None where the daemon was told to stop while it waited for it.
+
+    Opening may replay what a crash left behind and closing may write much: neither stalls the loop.
+    """
     asked = config.index
-    settings = IndexSettings(asked.resident_view, asked.view_bytes, asked.memory_bytes, asked.threads)
-    context = open_kept_index(config.data.url, params_of(config.engine), settings)
-    kept = await workers.write(context.__enter__)
+    settings = IndexSettings(
+        asked.resident_view, asked.view_bytes, asked.memory_bytes, asked.threads, Path(config.data.dir)
+    )
+    open_it = partial(open_kept_index, config.data.url, params_of(config.engine), settings)
+    deadline_s = trio.current_time() + asked.connect_s
+    context, kept = open_it(), None
+    while not stop.is_set():
+        try:
+            kept = await workers.write(context.__enter__)
+            break
+        except IndexAway as error:
+            if trio.current_time() >= deadline_s:
+                raise
+            log.warning("index_awaited", reason=error.message, left_s=round(deadline_s - trio.current_time(), 1))
+            with trio.move_on_after(_INDEX_PAUSE_S):
+                await stop.wait()
+            context = open_it()
     try:
         yield kept
     finally:
-        with trio.CancelScope(shield=True):
-            await workers.write(context.__exit__, None, None, None)
+        if kept is not None:
+            with trio.CancelScope(shield=True):
+                await workers.write(context.__exit__, None, None, None)
 
 
 async def _watch_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:

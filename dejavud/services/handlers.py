@@ -165,7 +165,12 @@ class Handlers:
             "n_disabled": statistics.n_disabled,
             "n_postings": statistics.n_postings,
             "duration_s": round(statistics.duration_s, 3),
-            "index": {"url": daemon.index_url, "size_bytes": statistics.size_bytes},
+            "index": {
+                "url": daemon.index_url,
+                "size_bytes": statistics.size_bytes,
+                "reachable": statistics.reachable,
+                "answers_from": statistics.answers_from,
+            },
             "engine": {"profile": services.params.profile, "params": services.params.digest},
             "workers": asdict(services.workers.status()),
             "microphone": {"available": not unavailable, "reason": unavailable or None},
