@@ -14,7 +14,7 @@ import numpy as np
 from dejavud.errors import IndexUnavailable, Timeout
 from dejavud.index.base import Compacted
 from dejavud.index.entries import MAX_ID, edited, possible_ids, stored_tracks
-from dejavud.index.meetings import MAX_HITS, within_bound
+from dejavud.index.meetings import MAX_HITS, worth_asking
 from dejavud.index.postings import Postings
 from dejavud.values import Hits, IndexStatistics
 
@@ -143,18 +143,10 @@ class MemoryIndex:
             if timeout_s is not None and time.monotonic() - started_s >= timeout_s:
                 raise Timeout(what="the look-up", limit_s=timeout_s)
         counts = ends - starts
-        if counts.sum() > self._max_hits:
-            counts = counts * self._worth_asking(hashes, counts)
+        counts = np.where(worth_asking(hashes, counts, self._max_hits), counts, 0)
         n_before = np.cumsum(counts) - counts
         place = np.arange(counts.sum()) + np.repeat(starts - n_before, counts)
         return Hits(np.repeat(hashes.offsets, counts), now.track_ids[place], now.frames[place])
-
-    def _worth_asking(self, hashes: Hashes, counts: Array) -> Array:
-        """Return bool [n]: the query hashes whose value is not among those left out to stay within the bound."""
-        values, which = np.unique(hashes.values, return_inverse=True)
-        n_meetings = np.bincount(which, weights=counts, minlength=len(values)).astype(np.int64)
-        kept: Array = within_bound(n_meetings, self._max_hits)[which]
-        return kept
 
     def constellations(self, track_ids: Sequence[int]) -> Mapping[int, Constellation]:
         """See `Index.constellations`."""

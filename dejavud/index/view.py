@@ -12,8 +12,9 @@ import numpy as np
 
 from dejavud.errors import Timeout
 from dejavud.index.hash_tables import Runs
-from dejavud.index.meetings import within_bound
+from dejavud.index.meetings import worth_asking
 from dejavud.placed_hits import PlacedHits
+from dejavud.values import Hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dejavud.index.segment import Segment
-    from dejavud.values import Constellation, Hashes
+    from dejavud.values import Constellation
 
     Array = NDArray[Any]
 
@@ -82,7 +83,8 @@ class View:
             runs.append(segment.table.runs(values))
         n_hits = sum(int(run.counts.sum()) for run in runs)
         if n_hits > max_hits:
-            kept = _worth_asking(values, segments, runs, max_hits, clock)
+            n_postings = _n_postings(values, segments, runs, clock)
+            kept = worth_asking(Hashes(values, offsets), n_postings, max_hits)
             runs = [run._replace(counts=np.where(kept, run.counts, 0)) for run in runs]
             n_hits = sum(int(run.counts.sum()) for run in runs)
         asked, places = np.empty(n_hits, np.int32), np.empty(n_hits, np.uint32)
@@ -132,15 +134,13 @@ def _places(segment: Segment, runs: Runs, clock: _Clock) -> Iterator[tuple[int, 
         yield first, end, segment.places.take(where)
 
 
-def _worth_asking(
-    values: Array, segments: Sequence[Segment], runs: Sequence[Runs], max_hits: int, clock: _Clock
-) -> Array:
-    """Return bool [n]: the query hashes whose value is not among those left out to stay within `max_hits`.
+def _n_postings(values: Array, segments: Sequence[Segment], runs: Sequence[Runs], clock: _Clock) -> Array:
+    """Return int64 [n]: how many postings each of the ascending `values` has.
 
-    Postings of removed tracks do not count, so they have to be sorted out first.
+    Those of removed tracks do not count, so they have to be sorted out first.
     """
-    distinct, firsts, which, repeats = np.unique(values, return_index=True, return_inverse=True, return_counts=True)
-    n_postings = np.zeros(len(distinct), np.int64)
+    _, firsts, which = np.unique(values, return_index=True, return_inverse=True)
+    n_postings = np.zeros(len(firsts), np.int64)
     for segment, run in zip(segments, runs, strict=True):
         own = Runs(run.starts[firsts], run.counts[firsts])
         if segment.is_kept.all():
@@ -149,5 +149,5 @@ def _worth_asking(
         for first, end, places in _places(segment, own, clock):
             owners = np.repeat(np.arange(end - first), own.counts[first:end])
             n_postings[first:end] += np.bincount(owners[segment.axis.owners(places) > 0], minlength=end - first)
-    kept: Array = within_bound(n_postings * repeats, max_hits)[which]
-    return kept
+    of_rows: Array = n_postings[which]
+    return of_rows

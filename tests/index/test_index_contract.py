@@ -114,23 +114,35 @@ def test_a_track_without_hashes_or_peaks_is_still_a_track(index: Index) -> None:
 def test_a_steady_tone_is_bounded_by_leaving_out_the_commonest_hashes(
     kind: str, tmp_path: Path, params: Params
 ) -> None:
-    """Where there would be more meetings than the bound, whole values go, those with most meetings first."""
+    """Where there would be more meetings than the bound, hashes that meet a great part of it are not asked at all."""
     hashes = Hashes([7] * 50 + [8] * 3 + [9], range(54))
-    with open_kind(kind, tmp_path, params, max_hits=10) as index:
+    with open_kind(kind, tmp_path, params, max_hits=64) as index:
         (added,) = index.add([new_track(1, hashes=hashes)])
         rare = Hashes([8] * 3 + [9], range(50, 54))
         assert rows_of(index.lookup(hashes)) == meetings_of(rare, {added.id: rare})
 
 
-def test_what_is_asked_often_counts_as_often_for_the_bound(kind: str, tmp_path: Path, params: Params) -> None:
-    """A value with few postings goes where the query repeats it so much that its meetings are too many; a removed track's do not count."""
-    with open_kind(kind, tmp_path, params, max_hits=10) as index:
+def test_what_a_query_repeats_is_asked_once_where_all_is_too_much(kind: str, tmp_path: Path, params: Params) -> None:
+    """Equal hashes of one frame count once then; a removed track's postings do not count."""
+    with open_kind(kind, tmp_path, params, max_hits=32) as index:
         gone, added = index.add(
-            [new_track(0, hashes=Hashes([8] * 50, range(50))), new_track(1, hashes=Hashes([7] + [8] * 5, range(6)))]
+            [new_track(0, hashes=Hashes([8] * 50, range(50))), new_track(1, hashes=Hashes([7, 8], range(2)))]
         )
         index.remove([gone.id])
-        often = Hashes([7] * 20 + [8], range(21))
-        assert rows_of(index.lookup(often)) == [(20, added.id, frame) for frame in range(1, 6)]
+        often = Hashes([7] * 40 + [8], [3] * 40 + [4])
+        assert rows_of(index.lookup(often)) == [(3, added.id, 0), (4, added.id, 1)]
+
+
+def test_of_too_many_meetings_an_even_sample_is_left(kind: str, tmp_path: Path, params: Params) -> None:
+    """As many as the bound allows, from everywhere in the query, and the same in whatever order it is asked."""
+    hashes = Hashes(range(400), range(400))
+    with open_kind(kind, tmp_path, params, max_hits=100) as index:
+        (added,) = index.add([new_track(1, hashes=hashes)])
+        found = rows_of(index.lookup(hashes))
+        assert len(found) == 100
+        assert set(found) < set(meetings_of(hashes, {added.id: hashes}))
+        assert 30 < sum(frame < 200 for frame, _, _ in found) < 70
+        assert rows_of(index.lookup(Hashes(hashes.values[::-1], hashes.offsets[::-1]))) == found
 
 
 def test_a_lookup_that_takes_too_long_is_stopped(kind: str, index: Index) -> None:
