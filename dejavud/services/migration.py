@@ -16,7 +16,7 @@ import numpy as np
 import trio
 from structlog.contextvars import bind_contextvars
 
-from dejavud.errors import Busy, DejavudError, InvalidRequest, SourceUnavailable, WrongProfile
+from dejavud.errors import Busy, DejavudError, IndexAway, InvalidRequest, SourceUnavailable, WrongProfile
 from dejavud.fingerprint.classic_params import ClassicParams
 from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import params_of
@@ -269,7 +269,7 @@ class Migrator:
         run.batch.append(NewTrack(song.title, None, None, None, song.file_sha1, duration_s, constellation, hashes))
 
     async def _commit(self, run: _Run, entries: Sequence[NewTrack]) -> None:
-        known, tracks = await self._workers.write(_add, self._index, entries)
+        known, tracks = await self._stored(run, entries)
         for track in tracks:
             if track.file_sha1 in known:  # somebody else added it since
                 run.report.n_known += 1
@@ -278,6 +278,16 @@ class Migrator:
                 run.report.n_hashes += track.n_hashes
                 self._hub.publish("track.added", {"track": track_view(track)})
         await run.tell("reading", must_arrive=True)
+
+    async def _stored(self, run: _Run, entries: Sequence[NewTrack]) -> tuple[set[str], Sequence[Track]]:
+        """Return what `_add` does; where the library's own database is away, wait for it."""
+        for delay_s in RETRY_S:
+            try:
+                return await self._workers.write(_add, self._index, entries)
+            except IndexAway as error:
+                await run.tell("waiting", reason=error.message)
+                await trio.sleep(delay_s)
+        return await self._workers.write(_add, self._index, entries)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from databases import SERVERS
 from old_databases import GENERATIONS, OldDejavu, OldFile, filled
 from service_parts import WatchedIndex, published
 
-from dejavud.errors import Busy, IndexFull, InvalidRequest, SourceUnavailable, WrongProfile
+from dejavud.errors import Busy, IndexAway, IndexFull, InvalidRequest, SourceUnavailable, WrongProfile
 from dejavud.fingerprint.classic_params import GENERATIONS as CONSTANTS
 from dejavud.fingerprint.params import Params
 from dejavud.index.memory import MemoryIndex
@@ -261,6 +261,21 @@ async def test_a_library_that_cannot_store_says_so(url: str) -> None:
     with pytest.raises(IndexFull):
         await migrator(index).run(url, no_progress)
     assert whole_songs(index) == ALL[:3]
+
+
+@pytest.mark.usefixtures("small_steps")
+async def test_a_library_whose_database_is_away_is_waited_for(url: str) -> None:
+    """While the library's own database is away the caller is told so, and every song comes over when it is back."""
+    index = WatchedIndex(refuses="Song 3", error=IndexAway(url="postgresql://x", reason="gone"))
+
+    def back() -> None:
+        index._refuses = ""
+
+    told = Told(lambda news: news["state"] == "waiting", back)
+    report = await migrator(index).run(url, told)
+    assert report.n_added == 6
+    assert [news["state"] for news in told.news].count("waiting") == 1
+    assert whole_songs(index) == ALL
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
