@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from index_entries import KINDS, open_kind
+from index_entries import KINDS, drop_databases, open_kind
 
 from dejavud.fingerprint.params import Params
 
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 def params() -> Params:
     """Give the parameters that the daemon has by default."""
     return Params()
+
+
+@pytest.fixture(autouse=True)
+def _dropped_databases(tmp_path: Path) -> Iterator[None]:
+    """Drop what the test made on the servers that all tests share."""
+    yield
+    drop_databases(tmp_path)
 
 
 @pytest.fixture(params=KINDS)

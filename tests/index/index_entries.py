@@ -142,6 +142,13 @@ def url_of(kind: str, folder: Path) -> str:
     return note.read_text()
 
 
+def drop_databases(folder: Path) -> None:
+    """Drop the servers' databases that belong to `folder` or to one in it."""
+    for note in folder.rglob("url"):
+        url = note.read_text()
+        (SERVERS.postgresql if url.startswith("postgresql") else SERVERS.mariadb).drop(url)
+
+
 @contextmanager
 def open_kind(kind: str, folder: Path, params: HashParams, **options: Any) -> Iterator[Index]:  # noqa: ANN401 - passed on
     """Give an index of one of `KINDS` until the block ends."""

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from index_entries import never, new_track, open_kind, open_view, rows_of, sha1_of
+from index_entries import drop_databases, never, new_track, open_kind, open_view, rows_of, sha1_of
 
 from dejavud.errors import TrackIdTaken
 from dejavud.fingerprint.params import Params
@@ -39,6 +39,8 @@ def undated(tracks: Sequence[Track]) -> list[tuple[object, ...]]:
 class IndexMachine(RuleBasedStateMachine):
     """Does the same to a DuckDB file and to the index in memory and compares every answer."""
 
+    KIND = "duckdb-file"
+
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
@@ -49,9 +51,7 @@ class IndexMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         """Open the file."""
-        self.index: Index = self.opened.enter_context(
-            open_kind("duckdb-file", self.folder, Params(), max_hits=MAX_HITS)
-        )
+        self.index: Index = self.opened.enter_context(open_kind(self.KIND, self.folder, Params(), max_hits=MAX_HITS))
 
     @rule()
     def reopen(self) -> None:
@@ -136,8 +136,28 @@ class IndexMachine(RuleBasedStateMachine):
         assert rows_of(self.index.lookup(every)) == rows_of(self.oracle.lookup(every))
 
     def teardown(self) -> None:
-        """Close and delete the file."""
+        """Close and delete it."""
+        self.opened.close()
+        drop_databases(self.folder)
         self.stack.close()
+
+
+class SQLiteMachine(IndexMachine):
+    """Does it to an SQLite file."""
+
+    KIND = "sqlite-file"
+
+
+class PostgreSQLMachine(IndexMachine):
+    """Does it to a PostgreSQL database."""
+
+    KIND = "postgresql"
+
+
+class MariaDBMachine(IndexMachine):
+    """Does it to a MariaDB database."""
+
+    KIND = "mariadb"
 
 
 class ViewMachine(IndexMachine):
@@ -190,5 +210,10 @@ IndexMachine.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 ViewMachine.TestCase.settings = settings(IndexMachine.TestCase.settings, max_examples=60, stateful_step_count=40)
+for machine in (SQLiteMachine, PostgreSQLMachine, MariaDBMachine):
+    machine.TestCase.settings = settings(IndexMachine.TestCase.settings, max_examples=6)
 test_every_index_does_what_the_one_in_memory_does = IndexMachine.TestCase
+test_so_does_one_in_sqlite = SQLiteMachine.TestCase
+test_so_does_one_in_postgresql = PostgreSQLMachine.TestCase
+test_so_does_one_in_mariadb = MariaDBMachine.TestCase
 test_so_does_one_with_a_view = ViewMachine.TestCase
