@@ -149,6 +149,16 @@ class Clustering:
                 runs = runs.made() if part.end is None else replace(runs, next_hash=part.end)
                 n_moved += self._move(part, runs)
 
+    def share(self) -> float:
+        """Return the share of the postings that are in runs, from 0 to 1; 1 where there are none."""
+        with self._store.reading() as cursor:
+            n_clustered, n_postings = cursor.execute(
+                "SELECT coalesce(sum(n_hashes) FILTER (WHERE id <= ?), 0)::BIGINT, coalesce(sum(n_hashes), 0)::BIGINT"
+                " FROM tracks",
+                [read_runs(cursor).last_id],
+            ).fetchall()[0]
+        return float(n_clustered / n_postings) if n_postings else 1.0
+
     def _due(self, runs: Runs) -> Run | None:
         """Return the run to be made next."""
         with self._store.reading() as cursor:
@@ -251,15 +261,6 @@ def write_runs(cursor: duckdb.DuckDBPyConnection, runs: Runs, *, table: str = "m
     """Remember the runs of a file in its `table`, in the transaction of the cursor."""
     if not cursor.execute(f"UPDATE {table} SET value = ? WHERE key = ?", [runs.as_text(), KEY]).fetchall()[0][0]:  # noqa: S608 - a name of ours
         cursor.execute(f"INSERT INTO {table} VALUES (?, ?)", [KEY, runs.as_text()])  # noqa: S608
-
-
-def clustered_share(cursor: duckdb.DuckDBPyConnection) -> float:
-    """Return the share of the postings that are in runs, from 0 to 1; 1 where there are none."""
-    n_clustered, n_postings = cursor.execute(
-        "SELECT coalesce(sum(n_hashes) FILTER (WHERE id <= ?), 0)::BIGINT, coalesce(sum(n_hashes), 0)::BIGINT FROM tracks",
-        [read_runs(cursor).last_id],
-    ).fetchall()[0]
-    return float(n_clustered / n_postings) if n_postings else 1.0
 
 
 def track_sizes(cursor: duckdb.DuckDBPyConnection, after_id: int = 0) -> TrackSizes:

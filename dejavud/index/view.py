@@ -55,6 +55,11 @@ class View:
         """Return the bytes of all segments."""
         return sum(part.segment.n_bytes for part in self.parts)
 
+    @property
+    def n_file_bytes(self) -> int:
+        """Return what of it is in files."""
+        return sum(part.segment.n_bytes for part in self.parts if part.folder is not None)
+
     def without(self, track_ids: Iterable[int]) -> View:
         """Return the view in which these tracks have nothing."""
         ids = tuple(track_ids)

@@ -168,6 +168,7 @@ class Handlers:
             "index": {
                 "url": daemon.index_url,
                 "size_bytes": statistics.size_bytes,
+                **await services.maintenance.sizes(),
                 "reachable": statistics.reachable,
                 "answers_from": statistics.answers_from,
             },

@@ -80,6 +80,15 @@ class Maintenance:
             self._derive = partial(track_hashes, params=params)
         self._timeout_s = fingerprint_timeout_s
 
+    async def sizes(self) -> dict[str, Any]:
+        """Return what the view takes on the disk, beside the database, and which share of the postings is sorted by hash; None for what is not kept."""
+        kept = self._kept
+        view = kept.index.view() if isinstance(kept.index, ResidentIndex) else None
+        clustered = None
+        if kept.clustering is not None:
+            clustered = round(await self._workers.read(kept.clustering.share), 4)
+        return {"view_bytes": None if view is None else view.n_file_bytes, "clustered_share": clustered}
+
     async def compact(self, _params: object, call: Call) -> dict[str, Any]:
         """Have the store put in order, and the space that nothing uses given back."""
         started = perf_counter()

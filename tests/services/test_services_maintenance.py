@@ -36,7 +36,12 @@ class Damaged:
         kept = stack.enter_context(open_kept_index(url, PARAMS, IndexSettings(settings, 0)))
         if kept.upkeep is not None:
             view = SegmentFolder(folder / "index.duckdb.view", PARAMS)
-            kept = KeptIndex(kept.index, kept.store, Upkeep(kept.index, kept.store, view, portions=Portions(loose=1)))  # type: ignore[arg-type]
+            kept = KeptIndex(
+                kept.index,
+                kept.store,
+                Upkeep(kept.index, kept.store, view, portions=Portions(loose=1)),
+                kept.clustering,
+            )  # type: ignore[arg-type]
         self.kept = kept
         self.files = [music_file(folder, seed) for seed in range(N_TRACKS)]
         self.tracks = kept.index.add([entry_of(path) for path in self.files])
@@ -235,3 +240,16 @@ async def test_compact_tells_bytes_before_and_after(damaged: Damaged) -> None:
     assert (done["n_bytes_before"], done["n_bytes_after"]) == (before, damaged.kept.store.statistics().size_bytes)
     assert not (await damaged.maintenance.compact(None, LOCAL))["is_rewritten"]
     assert (await damaged.check())["n_findings"] == 0
+
+
+async def test_sizes_tell_of_the_view_and_of_what_is_sorted(damaged: Damaged) -> None:
+    """A view in files takes bytes beside the database; a file that was written anew is sorted as a whole."""
+    sizes = await damaged.maintenance.sizes()
+    assert sizes["clustered_share"] == 0.0
+    if damaged.kept.upkeep is None:
+        assert sizes["view_bytes"] is None
+    else:
+        on_disk = sum(path.stat().st_size for path in damaged.files[0].parent.glob("index.duckdb.view/segment-*/*"))
+        assert 0 < sizes["view_bytes"] <= on_disk
+    await damaged.maintenance.compact(None, LOCAL)
+    assert (await damaged.maintenance.sizes())["clustered_share"] == 1.0

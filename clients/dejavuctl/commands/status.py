@@ -57,7 +57,8 @@ def _rows(status: Mapping[str, Any], endpoint: str) -> Iterator[tuple[str, str]]
         )
     index, engine, microphone = (_object(status, key) for key in ("index", "engine", "microphone"))
     if index:
-        yield "index", f"{index.get('url')}, {size(index.get('size_bytes') or 0)}"
+        view = f" and {size(index['view_bytes'])} of the resident view" if index.get("view_bytes") else ""
+        yield "index", f"{index.get('url')}, {size(index.get('size_bytes') or 0)}{view}"
     if engine:
         yield "engine", f"{engine.get('profile')}, parameters {engine.get('params')}"
     if microphone:
