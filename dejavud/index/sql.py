@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import bindparam, delete, func, insert, make_url, select, table, union, update
-from sqlalchemy import column as column_named
+from sqlalchemy import bindparam, delete, func, insert, make_url, select, union, update
 from sqlalchemy.exc import ArgumentError
 
 from dejavud.errors import IndexAway, IndexDamaged, IndexUnavailable, Timeout, UnsupportedDatabase
@@ -26,9 +25,12 @@ from dejavud.index.meetings import MAX_HITS, DistinctHashes
 from dejavud.index.postings import Postings, postings_of
 from dejavud.index.schema import NEXT_TRACK_ID
 from dejavud.index.sql_connections import Connections
+from dejavud.index.sql_dialect import secret_of
 from dejavud.index.sql_mysql import MySQLDialect
 from dejavud.index.sql_postgresql import PostgreSQLDialect
-from dejavud.index.sql_schema import KEPT_REVISIONS, POSTINGS, REVISION, changes, constellations, meta, prepare, tracks
+from dejavud.index.sql_postings import OneTable
+from dejavud.index.sql_schema import KEPT_REVISIONS, REVISION, changes, constellations, meta, prepare, tracks
+from dejavud.index.sql_shards import Shards
 from dejavud.index.sql_sqlite import SQLiteDialect
 from dejavud.index.urls import normalized, path_of, without_password
 from dejavud.values import Hits, IndexStatistics, NewTrack, Track
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import HashParams
     from dejavud.index.sql_dialect import Dialect
+    from dejavud.index.sql_postings import PostingTable
     from dejavud.values import Constellation, Hashes, TrackEdit
 
     Array = NDArray[Any]
@@ -49,7 +52,6 @@ if TYPE_CHECKING:
 _VALUES_A_STATEMENT = 1000
 _STORED: dict[int, np.dtype[Any]] = {32: np.dtype(np.int32), 64: np.dtype(np.int64)}
 _FIELDS = tuple(Track.__slots__)
-_postings = table(POSTINGS, column_named("track_id"))
 
 
 @contextmanager
@@ -61,11 +63,16 @@ def open_sql(url: str, params: HashParams, *, max_hits: int = MAX_HITS) -> Itera
     """
     given = _parsed(normalized(url))
     where = without_password(url)
-    connections = Connections(_dialect_of(given, url), where, _secret_of(given))
+    connections = Connections(_dialect_of(given, url), where, secret_of(given))
     with closing(connections):
+        _try(connections)
         with connections.transaction() as connection:
             prepare(connection, params, connections.dialect, where=where)
-        index = SqlIndex(connections, params.hash_bits, max_hits=max_hits)
+            sharded = connections.dialect.sharded(connection)
+        if sharded is not None:
+            connections.dialect = sharded
+        table = OneTable(connections.dialect) if sharded is None else Shards(connections, sharded)
+        index = SqlIndex(connections, table, params.hash_bits, max_hits=max_hits)
         index.statistics()
         yield index
 
@@ -91,16 +98,21 @@ def _dialect_of(given: URL, url: str) -> Dialect:
             return PostgreSQLDialect(given) if kind == "postgresql" else MySQLDialect(given)
 
 
+def _try(connections: Connections) -> None:
+    """Connect once; raises `UnsupportedDatabase` for an option that the driver does not know."""
+    try:
+        with connections.transaction():
+            pass
+    except (TypeError, ValueError) as error:
+        reason = f"an option after ? is not understood ({connections.words(error)})"
+        raise UnsupportedDatabase(url=connections.where, reason=reason) from error
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise IndexUnavailable(reason=f"{folder} cannot be made: {error.strerror}") from error
-
-
-def _secret_of(url: URL) -> str:
-    given = url.password or url.query.get("password") or url.query.get("passwd") or ""
-    return given if isinstance(given, str) else given[0]
 
 
 class _Counted(NamedTuple):
@@ -123,8 +135,9 @@ class SqlIndex:
     hash_bits : of the profile; hashes are stored as signed integers so wide.
     """
 
-    def __init__(self, connections: Connections, hash_bits: int, *, max_hits: int) -> None:
+    def __init__(self, connections: Connections, table: PostingTable, hash_bits: int, *, max_hits: int) -> None:
         self._connections = connections
+        self._table = table
         self._dialect = connections.dialect
         self._stored = _STORED[hash_bits]
         self._max_hits = max_hits
@@ -159,10 +172,11 @@ class SqlIndex:
         with self._writing() as writing:
             gone = self._tracks_where(writing.connection, ids=track_ids)
             for some in _portions(possible_ids(track_ids)):
-                _delete_contents(writing.connection, some)
+                self._delete_contents(writing.connection, some)
                 writing.connection.execute(delete(tracks).where(tracks.c.id.in_(some)))
             writing.touched.update(track.id for track in gone)
-            return gone
+        self._table.sweep(possible_ids(track_ids))
+        return gone
 
     def edit(self, edits: Mapping[int, TrackEdit]) -> Sequence[Track]:
         """See `Index.edit`."""
@@ -202,11 +216,12 @@ class SqlIndex:
             return Hits(np.empty(0), np.empty(0), np.empty(0))
         with self._connections.transaction(left_s, what="the look-up") as connection:
             disabled = connection.execute(select(tracks.c.id).where(tracks.c.disabled)).scalars().all()
-            found = self._dialect.find(connection, np.sort(asked.values.view(self._stored)))
+            found, unseen = self._table.find(connection, np.sort(asked.values.view(self._stored)), left_s)
         if disabled:
             found = found[~np.isin(found["track_id"], disabled)]
         which = np.searchsorted(asked.values, found["hash"].view(asked.values.dtype))
-        return asked.meetings(which, found["track_id"], found["frame"], max_hits=self._max_hits)
+        hits = asked.meetings(which, found["track_id"], found["frame"], max_hits=self._max_hits)
+        return replace(hits, unseen=unseen) if unseen else hits
 
     def constellations(self, track_ids: Sequence[int]) -> Mapping[int, Constellation]:
         """See `Index.constellations`."""
@@ -248,7 +263,7 @@ class SqlIndex:
         with self._writing() as writing:
             found = self._tracks_where(writing.connection, ids=[track_id])
             for track in found:
-                _delete_contents(writing.connection, [track_id])
+                self._delete_contents(writing.connection, [track_id])
                 now = replace(track, n_peaks=len(constellation), n_hashes=len(hashes))
                 counts = {"n_peaks": now.n_peaks, "n_hashes": now.n_hashes}
                 writing.connection.execute(update(tracks).where(tracks.c.id == track_id).values(counts))
@@ -260,9 +275,9 @@ class SqlIndex:
 
     def stray_ids(self) -> Sequence[int]:
         """See `dejavud.index.base.Store.stray_ids`."""
-        owners = union(select(_postings.c.track_id).distinct(), select(constellations.c.track_id)).subquery()
-        query = select(owners.c.track_id).where(owners.c.track_id.not_in(select(tracks.c.id)))
         with self._connections.transaction() as connection:
+            owners = union(select(constellations.c.track_id), self._table.owners(connection)).subquery()
+            query = select(owners.c.track_id).where(owners.c.track_id.not_in(select(tracks.c.id)))
             return connection.execute(query.order_by(owners.c.track_id)).scalars().all()
 
     def compact(self, _tell: Callable[[int, int], None], _should_stop: Callable[[], bool]) -> Compacted:
@@ -346,10 +361,13 @@ class SqlIndex:
         ]
         connection.execute(insert(constellations), encoded)
         postings = postings_of(added, entries)
-        if len(postings):
-            stored = postings.hashes.view(self._stored)
-            order = np.argsort(stored, kind="stable")
-            self._dialect.insert_postings(connection, stored[order], postings.of(order))
+        stored = postings.hashes.astype(f"u{self._stored.itemsize}", copy=False).view(self._stored)
+        order = np.argsort(stored, kind="stable")
+        self._table.insert(connection, [track.id for track in added], stored[order], postings.of(order))
+
+    def _delete_contents(self, connection: Connection, track_ids: Sequence[int]) -> None:
+        self._table.delete(connection, track_ids)
+        connection.execute(delete(constellations).where(constellations.c.track_id.in_(track_ids)))
 
     def _count(self, connection: Connection) -> IndexStatistics:
         counts = select(
@@ -369,11 +387,6 @@ def _revision(connection: Connection) -> int:
 
 def _set_meta(connection: Connection, key: str, value: int) -> None:
     connection.execute(update(meta).where(meta.c.key == key).values(value=str(value)))
-
-
-def _delete_contents(connection: Connection, track_ids: Sequence[int]) -> None:
-    connection.execute(delete(_postings).where(_postings.c.track_id.in_(track_ids)))
-    connection.execute(delete(constellations).where(constellations.c.track_id.in_(track_ids)))
 
 
 def _portions(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -26,6 +26,10 @@ _CONNECTING_S = 10.0
 _SHORTEST_SECRET = 4
 
 
+class PartAway(IndexAway):
+    """The database answers, and another server does not that holds a part of it."""
+
+
 class Connections:
     """A pool of connections to one database.
 
@@ -84,7 +88,8 @@ class Connections:
                     raise
         except (SQLAlchemyError, self.dialect.driver_error) as error:
             translated = self._translated(error, what, limit_s)
-            self._note(translated if isinstance(translated, IndexAway) else None)
+            is_there = not isinstance(translated, IndexAway) or isinstance(translated, PartAway)
+            self._note(None if is_there else translated)
             raise translated from error
         self._note(None)
 
@@ -110,10 +115,10 @@ class Connections:
             return IndexAway(url=self.where, reason="all connections to it are in use")
         driver_error = error.orig if isinstance(error, DBAPIError) else error
         if driver_error is None or not isinstance(driver_error, self.dialect.driver_error):
-            return IndexUnavailable(reason=f"{self.where}: {self._words(error)}")
-        failure, reason = self.dialect.failure(driver_error), self._words(driver_error)
-        if failure is Failure.AWAY:
-            return IndexAway(url=self.where, reason=reason)
+            return IndexUnavailable(reason=f"{self.where}: {self.words(error)}")
+        failure, reason = self.dialect.failure(driver_error), self.words(driver_error)
+        if failure in {Failure.AWAY, Failure.PART_AWAY}:
+            return (IndexAway if failure is Failure.AWAY else PartAway)(url=self.where, reason=reason)
         if failure is Failure.LATE:
             return Timeout(what=what, limit_s=limit_s)
         if failure is Failure.DAMAGED:
@@ -121,7 +126,7 @@ class Connections:
         kind = IndexFull if failure is Failure.FULL else IndexUnavailable
         return kind(reason=f"{self.where}: {reason}")
 
-    def _words(self, error: BaseException) -> str:
+    def words(self, error: BaseException) -> str:
         """Return what the driver says, on one line and without the password."""
         words = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], str) else str(error)
         words = " ".join(words.split()) or type(error).__name__

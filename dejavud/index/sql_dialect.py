@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from sqlalchemy import select
@@ -12,11 +12,11 @@ from sqlalchemy import select
 from dejavud.index.sql_schema import REVISION, meta
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Engine
 
     from dejavud.index.postings import Postings
 
@@ -27,6 +27,7 @@ class Failure(Enum):
     """What an engine's error comes to.
 
     AWAY : it cannot be reached now, or the connection broke.
+    PART_AWAY : it answers, and another server, which holds a part of ``postings``, does not.
     REFUSED : it answers and does not let us in, or has no such database; trying again would be of no use.
     FULL : there is no room.
     DAMAGED : what it reads is not what it wrote, or not a database at all.
@@ -35,6 +36,7 @@ class Failure(Enum):
     """
 
     AWAY = auto()
+    PART_AWAY = auto()
     REFUSED = auto()
     FULL = auto()
     DAMAGED = auto()
@@ -69,6 +71,14 @@ class Dialect(Protocol):
         """Return the statements that make the table ``postings``."""
         ...
 
+    def posting_bits(self, hash_bits: int) -> Mapping[str, int]:
+        """Return the columns of ``postings``, all of them whole numbers, with their widths; empty where nobody else may make that table."""
+        ...
+
+    def sharded(self, connection: Connection) -> ShardedDialect | None:
+        """Return how ``postings`` is asked where it is spread over several servers; None where it is not."""
+        ...
+
     def lock_writers(self, connection: Connection) -> None:
         """Hold off every other writer, here and elsewhere, until the transaction ends; the first that a transaction does."""
         ...
@@ -98,9 +108,48 @@ class Dialect(Protocol):
         ...
 
 
+class Part(NamedTuple):
+    """A part of ``postings``.
+
+    server : whose name people know; the part itself where it is no other server's.
+    name : of the part itself.
+    source : what a statement calls the part.
+    """
+
+    server: str
+    name: str
+    source: str
+
+
+class ShardedDialect(Dialect, Protocol):
+    """A kind of database whose ``postings`` are spread over several servers, each of which may be away by itself."""
+
+    def parts(self, connection: Connection) -> Sequence[Part]:
+        """Return the parts of ``postings``, without asking any of them."""
+        ...
+
+    def attempt(self, connection: Connection) -> AbstractContextManager[object]:
+        """Give a block of statements that may fail without an end to the transaction."""
+        ...
+
+    def find(self, connection: Connection, hashes: Array, parts: Sequence[Part] = ()) -> Array:
+        """See `Dialect.find`; of these parts only, of all where none is named.  They are asked at the same time, each by one statement."""
+        ...
+
+    def reason(self, error: BaseException) -> str:
+        """Return in few words why a part is away."""
+        ...
+
+
 def posting_dtype(stored: np.dtype[Any]) -> np.dtype[Any]:
     """Return the type of a record of postings whose hashes are stored as `stored`."""
     return np.dtype([("hash", stored), ("track_id", np.int32), ("frame", np.int32)])
+
+
+def secret_of(url: URL) -> str:
+    """Return the password that `url` brings, in its place or as an option; empty where it brings none."""
+    given = url.password or url.query.get("password") or url.query.get("passwd") or ""
+    return given if isinstance(given, str) else given[0]
 
 
 def cursor_of(connection: Connection) -> AbstractContextManager[Any]:

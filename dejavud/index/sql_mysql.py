@@ -15,15 +15,16 @@ import pymysql
 from sqlalchemy import URL, create_engine, event, text
 
 from dejavud.errors import IndexAway
-from dejavud.index.sql_dialect import Failure, clustered, cursor_of, lock_revision, posting_dtype
+from dejavud.index.sql_dialect import Failure, clustered, cursor_of, lock_revision, posting_dtype, secret_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
 
     from dejavud.index.postings import Postings
+    from dejavud.index.sql_dialect import ShardedDialect
 
     Array = NDArray[Any]
 
@@ -33,7 +34,7 @@ _HASH_TYPES = {32: "INT", 64: "BIGINT"}
 _ROWS_AN_INSERT = 20_000
 _HASHES_A_LOOKUP = 50_000
 _TOP = 1 << 31
-_LEAST_ROW_BYTES = 49
+LEAST_ROW_BYTES = 49
 """Of a posting in InnoDB, with its entry in the other index."""
 
 _AWAY = {2002, 2003, 2006, 2013, 2014, 2055, 1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1927, 0}
@@ -54,10 +55,13 @@ class MySQLDialect:
 
     def engine(self) -> Engine:
         """See `Dialect.engine`."""
-        given = {"connect_timeout": CONNECT_S, "charset": "utf8mb4"}
+        given: dict[str, Any] = {"connect_timeout": CONNECT_S, "charset": "utf8mb4"}
+        options = {key: value for key, value in given.items() if key not in self._url.query}
+        if password := secret_of(self._url):
+            options["password"] = password.encode()  # PyMySQL would take it for Latin-1
         engine = create_engine(
-            self._url,
-            connect_args={key: value for key, value in given.items() if key not in self._url.query},
+            self._url.difference_update_query(["password", "passwd"]),
+            connect_args=options,
             pool_pre_ping=True,
             hide_parameters=True,
             pool_recycle=3600,  # servers and what lies between end connections that were idle for hours
@@ -100,6 +104,17 @@ class MySQLDialect:
                 PRIMARY KEY (hash, track_id, frame, copy), KEY postings_by_track (track_id)
             ) ENGINE = InnoDB COMMENT = 'dejavud'""",
         )
+
+    def posting_bits(self, hash_bits: int) -> Mapping[str, int]:
+        """See `Dialect.posting_bits`."""
+        return {"hash": hash_bits, "track_id": 32, "frame": 32, "copy": 16}
+
+    def sharded(self, connection: Connection) -> ShardedDialect | None:
+        """See `Dialect.sharded`."""
+        from dejavud.index.sql_mysql_shards import MySQLShards  # noqa: PLC0415 - it is one of these itself
+
+        shards = MySQLShards(self._url)
+        return shards if shards.has_any(connection) else None
 
     def lock_writers(self, connection: Connection) -> None:
         """See `Dialect.lock_writers`."""
@@ -145,7 +160,7 @@ class MySQLDialect:
     def size_bytes(self, connection: Connection) -> int:
         """See `Dialect.size_bytes`; the server's own figures lag behind, so it is at least what the rows take."""
         told = "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()"
-        needed = f"SELECT SUM(n_hashes) * {_LEAST_ROW_BYTES} FROM tracks"  # noqa: S608 - a number of ours
+        needed = f"SELECT SUM(n_hashes) * {LEAST_ROW_BYTES} FROM tracks"  # noqa: S608 - a number of ours
         return max(int(connection.exec_driver_sql(query).scalar_one() or 0) for query in (told, needed))
 
     def failure(self, error: BaseException) -> Failure:
