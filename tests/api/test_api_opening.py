@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from api_music import piece_file
@@ -12,6 +13,7 @@ from api_music import piece_file
 from dejavud import Dejavu
 from dejavud.errors import (
     DejavudError,
+    IndexAway,
     IndexLocked,
     IndexUnavailable,
     InvalidConfig,
@@ -52,18 +54,32 @@ PASSWORD = "p@ss/w:rd"  # noqa: S105 - the tests' own
         ),
         ({"database": {"host": "db", "user": "root", "passwd": PASSWORD, "db": "d"}}, "mysql://root:***@db/d"),
         ({"database": {"hostname": "db", "username": "root", "database": "d"}}, "mysql://root@db/d"),
-        (f"postgres://root:{PASSWORD}@db/d", "postgres://root:***@db/d"),
-        ("sqlite://", "sqlite://"),
+        (f"postgres://root:{quote(PASSWORD, safe='')}@db/d", "postgres://root:***@db/d"),
     ],
 )
-def test_a_server_is_not_opened_yet(config: str | dict[str, Any], shown: str) -> None:
-    """The old servers, in the words of every version, are named as what cannot be opened, with what can, and no password."""
-    with pytest.raises(UnsupportedDatabase) as raised:
+def test_a_server_that_is_not_there_is_named(config: str | dict[str, Any], shown: str) -> None:
+    """The old servers, in the words of every version, are asked for at the right place, and no password is in what is said."""
+    with pytest.raises(IndexAway) as raised:
         Dejavu(config)
-    assert raised.value.message.startswith(f"{shown}: this kind of database is not supported yet")
-    assert "duckdb:///" in raised.value.message
+    assert raised.value.message.startswith(f"the database at {shown} cannot be reached")
     assert PASSWORD not in repr(raised.value)
     assert "w:rd" not in repr(raised.value)
+
+
+def test_a_password_that_could_be_read_in_two_ways_is_refused() -> None:
+    """What follows its @ would be taken for the host, and shown."""
+    with pytest.raises(UnsupportedDatabase, match="%40") as raised:
+        Dejavu(f"postgres://root:{PASSWORD}@db/d")
+    assert "w:rd" not in repr(raised.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///songs.sqlite"])
+def test_sqlite_opens(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory, and as a file in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    with Dejavu(dburl=url) as library:
+        assert library.db.get_num_songs() == 0
+    assert (tmp_path / "songs.sqlite").exists() == url.endswith("songs.sqlite")
 
 
 @pytest.mark.parametrize(
