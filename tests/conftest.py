@@ -2,7 +2,7 @@
 
 import signal
 
-pytest_plugins = ["databases", "fixtures_sound"]
+pytest_plugins = ["databases", "fixtures_sound", "shards"]
 
 # A shell without job control starts what it puts into the background with SIGINT ignored, and the programs that the tests
 # interrupt would inherit that.

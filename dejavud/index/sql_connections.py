@@ -88,8 +88,8 @@ class Connections:
                     raise
         except (SQLAlchemyError, self.dialect.driver_error) as error:
             translated = self._translated(error, what, limit_s)
-            is_there = not isinstance(translated, IndexAway) or isinstance(translated, PartAway)
-            self._note(None if is_there else translated)
+            is_part = isinstance(translated, PartAway)
+            self._note(translated if isinstance(translated, IndexAway) and not is_part else None)
             raise translated from error
         self._note(None)
 

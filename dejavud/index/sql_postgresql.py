@@ -19,12 +19,13 @@ from dejavud.errors import IndexUnavailable
 from dejavud.index.sql_dialect import Failure, cursor_of, lock_revision, posting_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
 
     from dejavud.index.postings import Postings
+    from dejavud.index.sql_dialect import ShardedDialect
 
     Array = NDArray[Any]
 
@@ -34,7 +35,7 @@ _LOCK = 0x64656A6176756400  # "dejavud": an advisory lock of ours
 _HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 _COPY_BYTES = 1 << 20
-_READ = "SELECT hash, track_id, frame FROM postings WHERE "
+_READ = "SELECT hash, track_id, frame FROM"
 
 _FAILURES = {
     "57014": Failure.LATE,
@@ -96,6 +97,17 @@ class PostgreSQLDialect:
             "CREATE INDEX postings_by_track ON postings USING brin (track_id) WITH (pages_per_range = 8)",
         )
 
+    def posting_bits(self, hash_bits: int) -> Mapping[str, int]:
+        """See `Dialect.posting_bits`."""
+        return {"hash": hash_bits, "track_id": 32, "frame": 32}
+
+    def sharded(self, connection: Connection) -> ShardedDialect | None:
+        """See `Dialect.sharded`."""
+        from dejavud.index.sql_postgresql_shards import PostgreSQLShards  # noqa: PLC0415 - it is one of these itself
+
+        shards = PostgreSQLShards(self._url)
+        return shards if shards.has_any(connection) else None
+
     def lock_writers(self, connection: Connection) -> None:
         """See `Dialect.lock_writers`."""
         lock_revision(connection)
@@ -107,24 +119,15 @@ class PostgreSQLDialect:
 
     def insert_postings(self, connection: Connection, hashes: Array, postings: Postings) -> None:
         """See `Dialect.insert_postings`."""
-        rows = np.zeros(len(hashes), _row(hashes.dtype))
-        rows["n_columns"] = 3
-        for name, values in (("hash", hashes), ("track_id", postings.track_ids), ("frame", postings.frames)):
-            rows[f"{name}_bytes"] = values.dtype.itemsize
-            rows[name] = values
-        with cursor_of(connection) as cursor:
-            data = io.BytesIO(b"".join((_HEAD, rows.data, _END)))
-            cursor.copy_expert("COPY postings FROM STDIN (FORMAT binary)", data, size=_COPY_BYTES)
+        self._copy_in(connection, "postings", hashes, postings)
 
     def find(self, connection: Connection, hashes: Array) -> Array:
         """See `Dialect.find`."""
-        asked = ",".join(map(str, hashes.tolist()))
-        kind = _HASH_TYPES[8 * hashes.dtype.itemsize]
-        return self._copied(connection, f"{_READ} hash = ANY('{{{asked}}}'::{kind}[])", hashes.dtype)
+        return self._found(connection, hashes, ("postings",))
 
     def postings(self, connection: Connection, first_id: int, last_id: int, stored: np.dtype[Any]) -> Array:
         """See `Dialect.postings`."""
-        return self._copied(connection, f"{_READ} track_id BETWEEN {first_id} AND {last_id}", stored)
+        return self._copied(connection, f"{_READ} postings WHERE track_id BETWEEN {first_id} AND {last_id}", stored)
 
     def size_bytes(self, connection: Connection) -> int:
         """See `Dialect.size_bytes`."""
@@ -141,6 +144,23 @@ class PostgreSQLDialect:
         if "FATAL:" in words and not any(word in words for word in _PASSING):
             return Failure.REFUSED
         return Failure.AWAY if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) else Failure.OTHER
+
+    def _copy_in(self, connection: Connection, table: str, hashes: Array, postings: Postings) -> None:
+        rows = np.zeros(len(hashes), _row(hashes.dtype))
+        rows["n_columns"] = 3
+        for name, values in (("hash", hashes), ("track_id", postings.track_ids), ("frame", postings.frames)):
+            rows[f"{name}_bytes"] = values.dtype.itemsize
+            rows[name] = values
+        with cursor_of(connection) as cursor:
+            data = io.BytesIO(b"".join((_HEAD, rows.data, _END)))
+            cursor.copy_expert(f"COPY {table} FROM STDIN (FORMAT binary)", data, size=_COPY_BYTES)
+
+    def _found(self, connection: Connection, hashes: Array, sources: Sequence[str]) -> Array:
+        """Return the postings of `hashes` in tables that are asked at the same time, where they are other servers'."""
+        asked = ",".join(map(str, hashes.tolist()))
+        condition = f"hash = ANY('{{{asked}}}'::{_HASH_TYPES[8 * hashes.dtype.itemsize]}[])"
+        queries = (f"{_READ} {source} WHERE {condition}" for source in sources)
+        return self._copied(connection, " UNION ALL ".join(queries), hashes.dtype)
 
     def _copied(self, connection: Connection, query: str, stored: np.dtype[Any]) -> Array:
         data = io.BytesIO()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection
+    from sqlalchemy.types import TypeEngine
 
     from dejavud.fingerprint.params import HashParams
     from dejavud.index.sql_dialect import Dialect
@@ -144,15 +147,40 @@ def _read_meta(connection: Connection, where: str) -> dict[str, str]:
 
 
 def _create(connection: Connection, params: HashParams, dialect: Dialect, there: list[str], *, where: str) -> None:
-    """Make the tables, the contents of ``meta`` last: without it they are not an index yet, and were left half made."""
+    """Make the tables, the contents of ``meta`` last: without it they are not an index yet, and were left half made.
+
+    Where all there is is a table ``postings`` that fits, it was made by an administrator, to be spread over several servers, and stays.
+    """
     others = [name for name in there if not dialect.is_ours(connection, name)]
-    if others:
+    kept = others if others == [POSTINGS] and dialect.posting_bits(params.hash_bits) else []
+    if kept:
+        _check_postings(connection, dialect.posting_bits(params.hash_bits), where=where)
+    elif others:
         reason = f"its table {others[0]} is another program's: give dejavud a database (or schema) of its own"
         raise IndexDamaged(path=where, reason=reason)
     for name in there:
-        connection.exec_driver_sql(f"DROP TABLE {name}")
+        if name not in kept:
+            connection.exec_driver_sql(f"DROP TABLE {name}")
     _metadata.create_all(connection, checkfirst=False)
-    for statement in dialect.create_postings(params.hash_bits):
+    for statement in () if kept else dialect.create_postings(params.hash_bits):
         connection.exec_driver_sql(statement)
     fresh = {**schema.new_meta(params), REVISION: "0"}
     connection.execute(insert(meta), [{"key": key, "value": value} for key, value in fresh.items()])
+
+
+def _check_postings(connection: Connection, bits: Mapping[str, int], *, where: str) -> None:
+    """Raise `IndexDamaged` where the columns of ``postings`` are not these, so wide."""
+    found = {column["name"]: _bits_of(column["type"]) for column in inspect(connection).get_columns(POSTINGS)}
+    wrong = [name for name in {**bits, **found} if found.get(name) != bits.get(name)]
+    if wrong:
+        needed = ", ".join(f"{name} of {n_bits} bits" for name, n_bits in bits.items())
+        reason = f"its table {POSTINGS} does not fit this profile ({wrong[0]} is not so): its columns have to be whole numbers, {needed}"
+        raise IndexDamaged(path=where, reason=reason)
+
+
+def _bits_of(kind: TypeEngine[Any]) -> int | None:
+    """Return how wide a whole number is; None for anything else."""
+    for number, n_bits in ((BigInteger, 64), (SmallInteger, 16), (Integer, 32)):
+        if isinstance(kind, number):
+            return n_bits
+    return None

@@ -14,7 +14,7 @@ from sqlalchemy import URL, QueuePool, create_engine, event
 from dejavud.index.sql_dialect import Failure, clustered, cursor_of, posting_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
@@ -90,6 +90,13 @@ class SQLiteDialect:
             ) WITHOUT ROWID""",
             "CREATE INDEX postings_by_track ON postings (track_id)",
         )
+
+    def posting_bits(self, hash_bits: int) -> Mapping[str, int]:  # noqa: ARG002 - of the protocol
+        """See `Dialect.posting_bits`."""
+        return {}
+
+    def sharded(self, connection: Connection) -> None:
+        """See `Dialect.sharded`."""
 
     def lock_writers(self, connection: Connection) -> None:
         """See `Dialect.lock_writers`: the first to write in a transaction waits for the others, if it has read nothing yet."""

@@ -1,0 +1,90 @@
+"""MariaDB whose ``postings`` are partitioned by hash over other servers, through its Spider engine.
+
+A list of values goes to every shard as it stands, and all of them work at the same time (``bgs_mode``), where two things hold: the list
+is not made into a table, which it is from a thousand values on, and the key is out of the question, else Spider asks for one value at a time.
+The rows come to the coordinator, which packs them.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dejavud.index.sql_dialect import Failure, Part, posting_dtype
+from dejavud.index.sql_mysql import LEAST_ROW_BYTES, MySQLDialect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+    from sqlalchemy import Connection
+
+    Array = NDArray[Any]
+
+_HASHES_A_LOOKUP = 50_000
+_ENGINE = """
+    SELECT engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'postings'
+"""
+_PARTS = """
+    SELECT partition_name, partition_comment FROM information_schema.partitions
+    WHERE table_schema = DATABASE() AND table_name = 'postings' ORDER BY partition_ordinal_position
+"""
+_CONNECTING = {1429, 12_701}
+_AWAY = {1429, 1053, 1158, 1159, 1160, 1161}
+"""How Spider and the shards say that one is away, beside Spider's own codes."""
+_SPIDER = range(12_500, 13_000)
+
+
+class MySQLShards(MySQLDialect):
+    """See `dejavud.index.sql_dialect.ShardedDialect`."""
+
+    def has_any(self, connection: Connection) -> bool:
+        """Tell whether ``postings`` is on other servers."""
+        return str(connection.exec_driver_sql(_ENGINE).scalar()).upper() == "SPIDER"
+
+    def parts(self, connection: Connection) -> Sequence[Part]:
+        """See `ShardedDialect.parts`."""
+        rows = connection.exec_driver_sql(_PARTS)
+        return [Part(_server_of(comment, name), name, f"postings PARTITION ({name})") for name, comment in rows]
+
+    def attempt(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - of the protocol
+        """See `ShardedDialect.attempt`; a statement that fails is undone alone."""
+        return nullcontext()
+
+    def find(self, connection: Connection, hashes: Array, parts: Sequence[Part] = ()) -> Array:
+        """See `ShardedDialect.find`."""
+        if not connection.info.get("keeps_lists"):
+            connection.exec_driver_sql("SET SESSION in_predicate_conversion_threshold = 0")
+            connection.info["keeps_lists"] = True
+        chosen = f" PARTITION ({', '.join(part.name for part in parts)})" if parts else ""
+        found = [np.empty(0, posting_dtype(hashes.dtype))]
+        for first in range(0, len(hashes), _HASHES_A_LOOKUP):
+            asked = ",".join(map(str, hashes[first : first + _HASHES_A_LOOKUP].tolist()))
+            source = f"postings{chosen} IGNORE INDEX (PRIMARY) WHERE hash IN ({asked})"
+            found.append(self._packed(connection, source, "hash", ("track_id", "frame"), hashes.dtype))
+        return np.concatenate(found)
+
+    def size_bytes(self, connection: Connection) -> int:
+        """See `Dialect.size_bytes`; what the shards hold is told from the number of postings, as they may be away."""
+        needed = f"SELECT COALESCE(SUM(n_hashes), 0) * {LEAST_ROW_BYTES} FROM tracks"  # noqa: S608 - a number of ours
+        return int(connection.exec_driver_sql(needed).scalar_one())
+
+    def failure(self, error: BaseException) -> Failure:
+        """See `Dialect.failure`."""
+        code = error.args[0] if error.args else 0
+        return Failure.PART_AWAY if code in _AWAY or code in _SPIDER else super().failure(error)
+
+    def reason(self, error: BaseException) -> str:
+        """See `ShardedDialect.reason`."""
+        code = error.args[0] if error.args else 0
+        return "cannot be connected to" if code in _CONNECTING else f"does not answer (error {code})"
+
+
+def _server_of(comment: str, partition: str) -> str:
+    """Return the server that the comment of a partition names; the partition's own name where it names none."""
+    named = re.search(r"""srv\s+["']([^"']+)["']""", comment or "")
+    return named[1] if named else partition

@@ -1,0 +1,215 @@
+"""Distributed indexes on loopback: a coordinator and three shards of a kind, set up by the files that administrators are given.
+
+Fixtures: `sharded_postgresql` and `sharded_mariadb`, which all tests share.  What a test leaves in them is gone with `Cluster.empty`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from abc import ABC, abstractmethod
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from databases import PASSWORD, USER, MariaDB, PostgreSQL, Server, running
+from sqlalchemy import create_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FILES = Path(__file__).parents[1] / "conf" / "distributed"
+N_SHARDS = 3
+DATABASE = "dejavud"
+ROLE = "library"
+"""Whom the daemons log in as: no administrator, on any of the servers."""
+ROLE_PASSWORD = "Nur-fuer-Leser"  # noqa: S105 - of servers that live as long as the tests and listen on loopback
+_TABLES = ("meta", "tracks", "constellations", "changes")
+
+
+class Cluster(ABC):
+    """A coordinator and its shards, with an empty distributed index."""
+
+    def __init__(self, coordinator: Server, shards: Sequence[Server], hash_bits: int = 32) -> None:
+        self.coordinator = coordinator
+        self.shards = shards
+        self._hash_bits = hash_bits
+        for shard in shards:
+            self._admit(shard)
+            self._set_up_shard(shard)
+        self._admit(coordinator)
+        self._set_up_coordinator()
+
+    @property
+    def url(self) -> str:
+        """Return the URL that daemons are given."""
+        return self.url_on(self.coordinator)
+
+    def url_on(self, server: Server) -> str:
+        """Return the URL of the role that the daemons have, on any of the servers."""
+        return f"{server.scheme}://{ROLE}:{ROLE_PASSWORD}@127.0.0.1:{server.port}/{DATABASE}"
+
+    def rows(self, query: str, server: Server | None = None) -> list[tuple[Any, ...]]:
+        """Return what the coordinator, or a shard, answers to a query."""
+        engine = create_engine(self.url_on(server or self.coordinator))
+        try:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.exec_driver_sql(query)]
+        finally:
+            engine.dispose()
+
+    def empty(self) -> None:
+        """Have all servers run, and nothing in the index: not even an index, only what the administrator made."""
+        for server in (*self.shards, self.coordinator):
+            server.start()
+        engine = create_engine(self.url)
+        try:
+            with engine.begin() as connection:
+                for table in _TABLES:
+                    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
+        finally:
+            engine.dispose()
+        for shard in self.shards:
+            engine = create_engine(self.url_on(shard))
+            try:
+                with engine.begin() as connection:
+                    connection.exec_driver_sql("TRUNCATE TABLE postings")
+            finally:
+                engine.dispose()
+
+    @abstractmethod
+    def statements(self, shard: Server) -> list[str]:
+        """Return what a shard was asked since this was called last."""
+
+    @abstractmethod
+    def _admit(self, server: Server) -> None:
+        """Make the database and the role."""
+
+    @abstractmethod
+    def _set_up_shard(self, shard: Server) -> None: ...
+
+    @abstractmethod
+    def _set_up_coordinator(self) -> None: ...
+
+    def _told(self, log: Path) -> str:
+        """Return what was written into a log since this was called last."""
+        with log.open("rb") as file:
+            file.seek(self._read.get(log, 0))
+            told = file.read()
+            self._read[log] = file.tell()
+        return told.decode(errors="replace")
+
+    @property
+    def _read(self) -> dict[Path, int]:
+        return self.__dict__.setdefault("_read_of_logs", {})
+
+
+class ShardedPostgreSQL(Cluster):
+    """PostgreSQL with postgres_fdw."""
+
+    coordinator: PostgreSQL
+
+    def statements(self, shard: Server) -> list[str]:
+        """See `Cluster.statements`."""
+        told = self._told(shard.folder / "log")
+        return [line.partition("execute ")[2] or line for line in told.splitlines() if "LOG:  " in line]
+
+    def _admit(self, server: Server) -> None:
+        server._execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{ROLE_PASSWORD}'")
+        server._execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE} TEMPLATE template0")
+
+    def _set_up_shard(self, shard: Server) -> None:
+        self._psql(self.url_on(shard), "postgresql-shard.sql", {})
+
+    def _set_up_coordinator(self) -> None:
+        places = {f"shard{n}": "127.0.0.1" for n in range(1, N_SHARDS + 1)}
+        ports = {f"port{n}": str(shard.port) for n, shard in enumerate(self.shards, 1)}
+        url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.coordinator.port}/{DATABASE}"
+        self._psql(url, "postgresql-coordinator.sql", {"user": ROLE, "password": ROLE_PASSWORD, **places, **ports})
+
+    def _psql(self, url: str, file: str, variables: dict[str, str]) -> None:
+        if self._hash_bits > 32:
+            variables["hash_type"] = "bigint"
+        words = [word for name, value in variables.items() for word in ("--set", f"{name}={value}")]
+        psql = [str(self.coordinator._programs / "psql"), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1"]
+        _run([*psql, *words, url.replace("+psycopg2", ""), "--file", str(FILES / file)])
+
+
+class ShardedMariaDB(Cluster):
+    """MariaDB with Spider."""
+
+    def statements(self, shard: Server) -> list[str]:
+        """See `Cluster.statements`."""
+        told = self._told(shard.folder / "data" / "general.log")
+        return [line.partition("Query\t")[2] for line in told.splitlines() if "Query\t" in line]
+
+    def _admit(self, server: Server) -> None:
+        server._execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")
+        server._execute(f"CREATE USER '{ROLE}'@'127.0.0.1' IDENTIFIED BY '{ROLE_PASSWORD}'")
+        server._execute(f"GRANT ALL ON {DATABASE}.* TO '{ROLE}'@'127.0.0.1'")
+
+    def _set_up_shard(self, shard: Server) -> None:
+        self._mariadb(shard, (FILES / "mariadb-shard.sql").read_text())
+
+    def _set_up_coordinator(self) -> None:
+        script = (FILES / "mariadb-coordinator.sql").read_text()
+        words = {"DATABASE": DATABASE, "USER": ROLE, "PASSWORD": ROLE_PASSWORD}
+        for n, shard in enumerate(self.shards, 1):
+            words |= {f"SHARD{n}": "127.0.0.1", f"PORT{n}": str(shard.port)}
+        for word, value in words.items():
+            script = script.replace(f"@{word}@", value)
+        self._mariadb(self.coordinator, script)
+
+    def _mariadb(self, server: Server, script: str) -> None:
+        if self._hash_bits > 32:
+            script = script.replace("hash INT NOT NULL", "hash BIGINT NOT NULL")
+        login = ["--host=127.0.0.1", f"--port={server.port}", f"--user={USER}", f"--password={PASSWORD}"]
+        _run(["mariadb", "--no-defaults", *login, DATABASE], script)
+
+
+def _run(command: list[str], given: str = "") -> None:
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def sharded_postgresql_cluster(hash_bits: int = 32) -> Iterator[Cluster]:
+    """Give a distributed PostgreSQL of its own until the block ends."""
+    with ExitStack() as stack:
+        coordinator = stack.enter_context(running(PostgreSQL))
+        shards = [stack.enter_context(running(PostgreSQL, ("-c", "log_statement=all"))) for _ in range(N_SHARDS)]
+        yield ShardedPostgreSQL(coordinator, shards, hash_bits)
+
+
+@contextmanager
+def sharded_mariadb_cluster(hash_bits: int = 32) -> Iterator[Cluster]:
+    """Give a distributed MariaDB of its own until the block ends."""
+    with ExitStack() as stack:
+        coordinator = stack.enter_context(running(MariaDB, _options(FILES / "mariadb-coordinator.cnf")))
+        logged = ("--general-log", "--general-log-file=general.log")
+        shards = [stack.enter_context(running(MariaDB, logged)) for _ in range(N_SHARDS)]
+        try:
+            yield ShardedMariaDB(coordinator, shards, hash_bits)
+        finally:
+            coordinator.kill()  # with a shard away, Spider keeps a server from ending
+
+
+def _options(file: Path) -> list[str]:
+    """Return the options of a file of MariaDB's as those of a command line."""
+    lines = [line.strip() for line in file.read_text().splitlines()]
+    return ["--" + line.replace(" = ", "=") for line in lines if line and line[0] not in "#["]
+
+
+@pytest.fixture(scope="session")
+def sharded_postgresql() -> Iterator[Cluster]:
+    """Give a distributed PostgreSQL that all tests share."""
+    with sharded_postgresql_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def sharded_mariadb() -> Iterator[Cluster]:
+    """Give a distributed MariaDB that all tests share."""
+    with sharded_mariadb_cluster() as cluster:
+        yield cluster
