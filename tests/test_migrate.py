@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache
@@ -9,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import trio
 from daemon_process import Place, RunningDaemon, running_daemon
 from databases import SERVERS
-from old_databases import GENERATIONS, OldDejavu, OldFile
+from old_databases import GENERATIONS, OldDejavu, OldFile, filled
 from plain_align import plain_align, plain_matches_2020, plain_matches_before
 from plain_classic import plain_fingerprint
 from real_client import RealClient
 from synthetic import synthesize, write_wav
 
 from dejavud.fingerprint.classic_params import GENERATIONS as CONSTANTS
+from dejavud.index.duckdb import DuckDBIndex
+from dejavud.index.open import open_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,3 +156,90 @@ async def test_a_migrated_library_answers_as_dejavu_did(place: Place, tmp_path: 
             assert answers["song 2 in noise"] in (expected["song 2 in noise"], None)
             listed = (await daemon.ask("tracks.list"))["tracks"]
             await daemon.ask("tracks.remove", ids=[track["id"] for track in listed])
+
+
+def many_files(n_files: int, n_pairs: int) -> list[OldFile]:
+    """Return small songs, each with its own hashes."""
+    return [
+        OldFile(f"Small {n}", b"small %d" % n, [(f"{n * n_pairs + i:016x}0000", i // 8) for i in range(n_pairs)])
+        for n in range(n_files)
+    ]
+
+
+async def test_a_killed_daemon_has_whole_songs_and_goes_on(place: Place, tmp_path: Path) -> None:
+    """Killed again and again while it migrates: after each start every song is there whole or not at all, and in the end all are, once."""
+    url, files = f"sqlite:///{tmp_path}/old.db", many_files(400, 200)
+    filled(url, GENERATIONS["ivlovric-2018 sqlite"], files)
+    options, there = conf(place, "ivlovric-1.4"), 0
+    for _ in range(2):
+        async with running_daemon(place, *options) as daemon, trio.open_nursery() as nursery:
+            nursery.start_soon(RealClient(daemon).ctl, "migrate", url)
+            with trio.fail_after(30):
+                while (n_tracks := (await daemon.ask("status"))["n_tracks"]) == there < len(files):  # noqa: ASYNC110 - another process tells no event of ours
+                    await trio.sleep(0.002)
+            daemon.process.kill()
+            await daemon.ended()
+        there = n_whole_tracks(place, 200)
+        assert there >= n_tracks
+    async with running_daemon(place, *options) as daemon:
+        ran = await RealClient(daemon).ctl("migrate", url, "--json")
+        assert (ran.records[0]["n_known"], ran.records[0]["n_added"]) == (there, len(files) - there)
+        listed = (await daemon.ask("tracks.list", limit=1000))["tracks"]
+    assert sorted(track["title"] for track in listed) == sorted(file.name for file in files)
+    assert n_whole_tracks(place, 200) == len(files)
+
+
+def n_whole_tracks(place: Place, n_hashes: int) -> int:
+    """Return how many tracks the index of a daemon that has ended holds; each has all its hashes, and no hash is without its track."""
+    with open_index(f"duckdb:///{place.folder}/data/dejavud.duckdb", CONSTANTS["ivlovric-1.4"]) as index:
+        tracks = index.tracks()
+        assert isinstance(index, DuckDBIndex)
+        ids, counts = np.unique(index.postings(1, 1_000_000).track_ids, return_counts=True)
+    assert ids.tolist() == [track.id for track in tracks]
+    assert set(counts.tolist()) <= {n_hashes}
+    return len(tracks)
+
+
+READ = """
+import re, sys
+from pathlib import Path
+from dejavud.index.old_database import OldDatabase
+
+def kilobytes(figure):  # of this program alone: getrusage's begin with what its parent had
+    return int(re.search(figure + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+database = OldDatabase(sys.argv[1])
+catalogue = database.catalogue()
+before = kilobytes("VmRSS")
+n_hashes = sum(
+    len(song.hashes) for batch in database.read(catalogue, [song.id for song in catalogue.songs]) for song in batch.songs
+)
+database.close()
+print(n_hashes, kilobytes("VmHWM") - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "n_songs", "max_mb"),
+    [
+        ("worldveil-2019 mysql", 25, 18),
+        ("worldveil-2019 postgresql", 25, 18),
+        ("ivlovric-2018 sqlite", 25, 18),
+        ("ivlovric-2018 sqlite", 1, 65),
+    ],
+)
+def test_memory_depends_on_a_song_and_not_on_the_database(tmp_path: Path, name: str, n_songs: int, max_mb: int) -> None:
+    """Fingerprints that in memory, as rows, would be 200 MB, take a fraction of that; of one song, what its hashes are and to sort them."""
+    n_rows, generation = 1_000_000, GENERATIONS[name]
+    per_song = n_rows // n_songs + 1
+    with empty_database(generation.kind, tmp_path) as url:
+        with closing(OldDejavu(url, generation)) as old:
+            for n in range(n_songs):
+                old.complete(old.begin(OldFile(f"{n}", b"%d" % n, [])))
+            old.generate(n_rows, per_song)
+        done = subprocess.run(
+            [sys.executable, "-c", READ, url], check=True, capture_output=True, text=True, env=os.environ
+        )
+    n_hashes, more_kb = map(int, done.stdout.split())
+    assert n_hashes == n_rows
+    assert more_kb / 1000 < max_mb
