@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dejavuctl.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _START_S = 60.0
 _POLL_S = 0.05
@@ -78,11 +78,17 @@ class OwnDaemon:
 
 
 @contextmanager
-def own_daemon(data_dir: Path | None = None) -> Iterator[OwnDaemon]:
-    """Give a daemon that is ready, on the index in `data_dir` or an empty one; it is stopped when the block ends."""
+def own_daemon(data_dir: Path | None = None, environment: Mapping[str, str] | None = None) -> Iterator[OwnDaemon]:
+    """Give a daemon that is ready, on the index in `data_dir` or an empty one; it is stopped when the block ends.
+
+    environment : what configures it beside the command line that puts it here.
+    """
     with tempfile.TemporaryDirectory(prefix="bench") as name:  # socket paths must be short
         folder = Path(name)
-        with (folder / "log").open("wb") as log, _started(folder, data_dir or folder / "data", log.fileno()) as process:
+        with (
+            (folder / "log").open("wb") as log,
+            _started(folder, data_dir or folder / "data", log.fileno(), environment or {}) as process,
+        ):
             control = f"ipc://{folder}/c"
             try:
                 yield OwnDaemon(process.pid, control, _status_when_warm(control)["endpoints"]["http"][0])
@@ -92,7 +98,9 @@ def own_daemon(data_dir: Path | None = None) -> Iterator[OwnDaemon]:
 
 
 @contextmanager
-def _started(folder: Path, data_dir: Path, log: int) -> Iterator[subprocess.Popen[bytes]]:
+def _started(
+    folder: Path, data_dir: Path, log: int, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start a daemon and wait until it says READY=1, as it would to systemd."""
     arguments = {
         "--data-dir": str(data_dir),
@@ -107,7 +115,7 @@ def _started(folder: Path, data_dir: Path, log: int) -> Iterator[subprocess.Pope
         ready.settimeout(_START_S)
         process = subprocess.Popen(
             [sys.executable, "-m", "dejavud", *(word for pair in arguments.items() for word in pair)],
-            env={**kept, "HOME": str(folder), "NOTIFY_SOCKET": f"{folder}/n"},
+            env={**kept, **environment, "HOME": str(folder), "NOTIFY_SOCKET": f"{folder}/n"},
             stdout=log,
             stderr=log,
         )
