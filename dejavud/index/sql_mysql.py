@@ -7,8 +7,9 @@ always set, and the bits that were lost follow in a byte of their own.
 
 from __future__ import annotations
 
+import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pymysql
@@ -43,6 +44,13 @@ _FULL = {3, 28, 1021, 1041, 1114}
 _DAMAGED = {126, 127, 1034, 1194, 1195, 1712}
 _LATE = {1969, 3024}
 _STORAGE_ENGINE = 1030
+_SOCKET_OPTIONS = {
+    socket.TCP_KEEPIDLE: 10,  # seconds
+    socket.TCP_KEEPINTVL: 5,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 20_000,  # milliseconds
+}
+"""As in `dejavud.index.sql_postgresql`, whose driver has settings for them."""
 
 
 class MySQLDialect:
@@ -235,7 +243,11 @@ def _is_mariadb(connection: Connection) -> bool:
 
 
 def _set_session(connection: pymysql.Connection[Any], _record: object) -> None:
-    """Have long answers packed whole, and nothing shortened or changed on its way in."""
+    """Have long answers packed whole, nothing shortened or changed on its way in, and a network that is gone noticed."""
+    driver_socket = cast("Any", connection)._sock  # noqa: SLF001 - the driver has no setting for what follows
+    if driver_socket.family != socket.AF_UNIX:
+        for option, value in _SOCKET_OPTIONS.items():
+            driver_socket.setsockopt(socket.IPPROTO_TCP, option, value)
     with connection.cursor() as cursor:
         cursor.execute(
             "SET SESSION group_concat_max_len = 4294967295, sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00'"
