@@ -8,15 +8,20 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from index_entries import new_track, sha1_of
+from index_entries import new_track, rows_of, sha1_of
 
 from dejavud.errors import IndexFull
 from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb_clustering import Clustering, Sizes
+from dejavud.index.resident import ResidentIndex
+from dejavud.index.segment_files import SegmentFolder
+from dejavud.index.upkeep import Portions, Upkeep
 from dejavud.values import Constellation
 
 if TYPE_CHECKING:
@@ -187,3 +192,52 @@ def test_a_limit_on_file_sizes_is_a_full_disk(tmp_path: Path, params: Params) ->
         assert_whole(index)
         assert [track.file_sha1 for track in index.tracks()] == done.stdout.split()
         index.add([new_track(99_999, N_HASHES)])
+
+
+def test_clustering_on_a_full_disk_loses_nothing_and_goes_on_when_there_is_room(
+    small_disk: Path, params: Params
+) -> None:
+    """The slice that finds no room is undone, what was asked is still answered, and later all is sorted."""
+    path = small_disk / "index.duckdb"
+    sizes = Sizes(slice=200_000, tail=100_000, first=4_000_000, run=8_000_000)
+    with open_duckdb(path, params) as index:
+        tracks = index.add([new_track(seed, N_HASHES, n_values=1 << 30) for seed in range(60)])
+        query = new_track(7, 300, n_values=1 << 30).hashes
+        before = rows_of(index.lookup(query))
+        left = os.statvfs(small_disk)
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(left.f_bavail * left.f_bsize - (1 << 19)))
+        with pytest.raises(IndexFull):
+            Clustering(index, sizes).run(lambda: False)
+        assert_whole(index)
+        assert rows_of(index.lookup(query)) == before
+        ballast.unlink()
+        assert not Clustering(index, sizes).run(lambda: False).is_stopped
+        assert_whole(index)
+    with open_duckdb(path, params) as index:
+        assert_whole(index)
+        assert len(index.tracks()) == len(tracks)
+        assert rows_of(index.lookup(query)) == before
+        assert Clustering(index, sizes).share() == 1.0
+
+
+def test_a_view_that_finds_no_room_leaves_the_answers_to_the_database(small_disk: Path, params: Params) -> None:
+    """IndexFull is said, the database answers, tracks are still added and removed, and once there is room the view is made."""
+    with open_duckdb(small_disk / "index.duckdb", params) as store, closing(ResidentIndex(store)) as index:
+        index.add([new_track(seed, N_HASHES) for seed in range(40)])
+        upkeep = Upkeep(index, store, SegmentFolder(small_disk / "view", params), portions=Portions(loose=1))
+        left = os.statvfs(small_disk)
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(left.f_bavail * left.f_bsize - (2 << 20)))
+        with pytest.raises(IndexFull):
+            upkeep.run(lambda: False)
+        query = new_track(7, 300).hashes
+        answer = rows_of(store.lookup(query))
+        assert rows_of(index.lookup(query)) == answer
+        index.remove([40])
+        index.add([new_track(99, 100)])
+        ballast.unlink()
+        assert upkeep.run(lambda: False).state == "ready"
+        assert index.view() is not None
+        assert rows_of(index.lookup(query)) == rows_of(store.lookup(query))
+        assert_whole(store)
