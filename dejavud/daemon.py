@@ -95,8 +95,6 @@ async def main(config: Config, *, notify_socket: str | None) -> None:
                     return
                 for keeper in keepers(kept, workers):
                     await keeping.start(keeper.serve)
-                if kept.follow is not None:
-                    await keeping.start(Follower(kept.follow, workers, config.index.poll_s).serve)
                 await _serve(config, kept, workers, Lifetime(stop, started_s, notify_socket))
     log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
 
@@ -130,13 +128,16 @@ class Lifetime:
 
 async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Lifetime) -> None:
     """Run every service until told to stop."""
-    services = _services(config, kept, workers, lifetime)
+    constellations = ConstellationCache(kept.index, 0 if isinstance(kept.index, ResidentIndex) else MAX_PEAKS)
+    services = _services(config, kept, constellations, workers, lifetime)
     uploads = UploadStore(
         make_uploads_dir(Path(config.data.dir)), max_bytes=config.limits.upload_bytes, max_open=config.limits.uploads
     )
     async with _ended_with_block() as publishing:
         publisher = partial(serve_publisher, lifetime.hub, settings=PublisherSettings(config.events.endpoint))
         lifetime.endpoints["events"] = await publishing.start(publisher)
+        if kept.follow is not None:
+            await publishing.start(Follower(kept.follow, workers, config.index.poll_s, constellations.forget).serve)
         async with _ended_with_block() as writing:
             await writing.start(services.ingest.serve)
             async with _ended_with_block() as doors:
@@ -147,13 +148,14 @@ async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Li
                 lifetime.stopping()
 
 
-def _services(config: Config, kept: KeptIndex, workers: Workers, lifetime: Lifetime) -> Services:
+def _services(
+    config: Config, kept: KeptIndex, constellations: ConstellationCache, workers: Workers, lifetime: Lifetime
+) -> Services:
     index, profile, hub = kept.index, profile_of(params_of(config.engine)), lifetime.hub
     library = Library(index, workers, hub)
     microphones = Microphones(
         workers, profile.microphone_hz, open_microphone=open_microphone, list_devices=list_devices
     )
-    constellations = ConstellationCache(index, 0 if isinstance(index, ResidentIndex) else MAX_PEAKS)
     recognizer = Recognizer(
         index,
         workers,
@@ -179,7 +181,7 @@ def _services(config: Config, kept: KeptIndex, workers: Workers, lifetime: Lifet
     )
     return Services(
         library=library,
-        ingest=Ingest(index, workers, hub, profile.params, IngestSettings(timeout_s=config.limits.ingest_s)),
+        ingest=Ingest(index, workers, hub, profile.params, _ingest_settings(config)),
         recognizer=recognizer,
         scanner=scanner,
         microphones=microphones,
@@ -309,6 +311,10 @@ def _match_rules(config: Config) -> MatchRules:
         n_candidates=asked.n_candidates,
         n_refined=asked.n_refined,
     )
+
+
+def _ingest_settings(config: Config) -> IngestSettings:
+    return IngestSettings(timeout_s=config.limits.ingest_s, reports_duplicates=config.ingest.report_duplicates)
 
 
 def _scan_rules(config: Config) -> MatchRules:

@@ -84,6 +84,19 @@ def test_each_source_goes_before_the_next(tmp_path: Path, home: dict[str, str]) 
     assert "limits.ingest_s" not in result.origins
 
 
+@pytest.mark.parametrize(("given", "value"), [("true", True), ("false", False)])
+def test_truth_comes_as_text_too(tmp_path: Path, home: dict[str, str], given: str, *, value: bool) -> None:
+    """The environment says true or false as the conf file does, and nothing else."""
+    environment = home | {"DEJAVUD_INGEST_REPORT_DUPLICATES": given}
+    assert loaded(tmp_path, environment).config.ingest.report_duplicates is value
+    assert (
+        loaded(tmp_path, home, conf=f"[ingest]\nreport_duplicates = {given}\n").config.ingest.report_duplicates is value
+    )
+    for wrong in ("yes", "1", "TRUE", ""):
+        with pytest.raises(InvalidConfig, match="true or false"):
+            loaded(tmp_path, home | {"DEJAVUD_INGEST_REPORT_DUPLICATES": wrong})
+
+
 @pytest.mark.parametrize(
     ("environment", "argv", "url"),
     [

@@ -353,7 +353,7 @@ class Dejavu:
         *,
         n_at_once: int,
     ) -> None:
-        settings = IngestSettings(timeout_s=self._config.limits.ingest_s)
+        settings = IngestSettings(timeout_s=self._config.limits.ingest_s, reports_duplicates=False)
         ingest = Ingest(self._index, workers, EventHub(), self._profile.params, settings)
         await add_all(ingest, files, tell, n_at_once=n_at_once)
 

@@ -193,7 +193,7 @@ def _flag_of(dotted: str) -> str:
     return "--" + next(option for option, key in FLAG_KEYS.items() if key == dotted).replace("_", "-")
 
 
-_KIND_NAMES = {int: "a whole number", float: "a number", str: "a text"}
+_KIND_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def _checked(dotted: str, key: Key, setting: Setting) -> Any:  # noqa: ANN401 - a value of the key's type
@@ -225,8 +225,12 @@ def _list_of(setting: Setting, kind: type) -> tuple[Any, ...]:
 
 
 def _typed(setting: Setting, kind: Any) -> Any:  # noqa: ANN401 - a value of type `kind`
-    """Return the value as `kind`, from a TOML value or, where numbers come as text, from text; raises ValueError."""
+    """Return the value as `kind`, from a TOML value or, where numbers and truth come as text, from text; raises ValueError."""
     value = setting.value
+    if isinstance(value, str) and kind is bool:
+        if value not in {"true", "false"}:
+            raise ValueError
+        return value == "true"
     if isinstance(value, str) and kind in (int, float):
         return kind(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

@@ -42,6 +42,13 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Ingest:
+    """Adding recordings."""
+
+    report_duplicates: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Recognize:
     """Queries: the longest one, and `dejavud.matching.matcher.MatchRules`."""
 
@@ -145,6 +152,7 @@ class Config:
     data: Data = field(default_factory=Data)
     engine: Params = field(default_factory=Params)
     index: Index = field(default_factory=Index)
+    ingest: Ingest = field(default_factory=Ingest)
     recognize: Recognize = field(default_factory=Recognize)
     scan: Scan = field(default_factory=Scan)
     http: Http = field(default_factory=Http)

@@ -9,6 +9,7 @@ import stat
 import struct
 import zlib
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -67,7 +68,8 @@ class ArchiveReader:
             whole.update(packed)
             yield self._file.tell()
         expected = {"n_tracks": n_tracks, "n_blocks": n_blocks, "sha256": whole.hexdigest()}
-        if self._object(raw) != expected:
+        tail = self._object(raw)
+        if {name: tail.get(name) for name in expected} != expected:
             self.refuse("its end does not agree with what is before it")
         if self._file.tell() != self._size:
             self.refuse(f"there are {self._size - self._file.tell()} bytes after its end")
@@ -106,9 +108,9 @@ class ArchiveReader:
             raise ArchiveTooNew(path=self._path, found=version, known=FORMAT)
         self._start = self._file.tell()
         try:
-            return ArchiveHeader(**found)
-        except TypeError:
-            self.refuse("its header is not one of format 1")
+            return ArchiveHeader(**{field.name: found[field.name] for field in fields(ArchiveHeader)})
+        except KeyError as error:
+            self.refuse(f"its header names no {error.args[0]}")
 
     def _next(self, kinds: tuple[bytes, ...] = (b"TRKS", b"TAIL")) -> tuple[tuple[bytes, int, int, int], bytes]:
         """Return the next block as it lies in the file, its checksum compared."""

@@ -17,6 +17,7 @@ from dejavud.audio.address import url_without_password
 from dejavud.errors import DejavudError, InternalError, InvalidRequest
 from dejavud.services.archives import ArchiveFile, Export, Restore
 from dejavud.services.commands import Command, CommandTable
+from dejavud.services.duplicate_finder import duplicates_view
 from dejavud.services.ingest import TrackFile
 from dejavud.services.maintenance import CheckIndex
 from dejavud.services.migration import Migrate
@@ -219,8 +220,9 @@ class Handlers:
         tags = Tags(params.title, params.artist, params.album)
         file = TrackFile(audio.path, audio.name, params.path or audio.name, tags, params.limit_s)
         ingested = await self._services.ingest.add(file)
-        bind_contextvars(track_id=ingested.track.id, added=ingested.added)
-        return {"track": track_view(ingested.track), "added": ingested.added}
+        bind_contextvars(track_id=ingested.track.id, added=ingested.added, n_duplicates=len(ingested.duplicates))
+        answer = {"track": track_view(ingested.track), "added": ingested.added}
+        return {**answer, "duplicates": duplicates_view(ingested.duplicates)}
 
     async def migrate(self, params: Migrate, call: Call) -> dict[str, Any]:
         """Bring the songs of an old dejavu over."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ import trio
 
 from dejavud.audio.source import open_regular
 from dejavud.errors import DejavudError, IndexAway, InternalError, ShuttingDown, UnreadableFile
+from dejavud.services.duplicate_finder import DuplicateFinder, duplicates_view
 from dejavud.services.profiles import profile_of
 from dejavud.services.views import track_view
 from dejavud.values import NewTrack
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from dejavud.fingerprint.classic_params import ClassicParams
     from dejavud.fingerprint.params import Params
     from dejavud.index.base import Index
+    from dejavud.services.duplicate_finder import DuplicateTrack
     from dejavud.services.events import EventHub
     from dejavud.services.jobs import FingerprintedFile
     from dejavud.services.workers import Workers
@@ -49,10 +51,12 @@ class IngestSettings:
 
     timeout_s : for decoding and fingerprinting one file.
     batch_tracks : tracks in one commit, at most; as many again may wait for it before their senders do.
+    reports_duplicates : whether a new track is compared with those that are there.
     """
 
     timeout_s: float = 600.0
     batch_tracks: int = 64
+    reports_duplicates: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,14 @@ class TrackFile:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """The track of a file, and whether it is new (False: its content was already known)."""
+    """The track of a file, and whether it is new (False: its content was already known).
+
+    duplicates : tracks that were there before and hold the same recording in another file.
+    """
 
     track: Track
     added: bool
+    duplicates: tuple[DuplicateTrack, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +136,7 @@ class Ingest:
         self._hub = hub
         self._profile = profile_of(params)
         self._settings = settings or IngestSettings()
+        self._finder = DuplicateFinder(index, self._profile)
         self._send, self._receive = trio.open_memory_channel[_Pending](self._settings.batch_tracks)
 
     async def add(self, file: TrackFile) -> Ingested:
@@ -206,9 +215,7 @@ class Ingest:
             with trio.move_on_after(_LAST_COMMIT_S, shield=True):
                 ingested = await self._workers.write(_add, self._index, batch)
                 for pending, result in zip(batch, ingested, strict=True):
-                    if result.added:
-                        self._hub.publish("track.added", {"track": track_view(result.track)})
-                    pending.resolve(result)
+                    pending.resolve(await self._told(pending.entry, result) if result.added else result)
         except IndexAway as error:
             return error
         except Exception as error:  # noqa: BLE001 - the border of one job: the writer outlives any entry
@@ -220,6 +227,20 @@ class Ingest:
         for pending in batch:  # nobody waits for ever, even where the deadline cut the commit off
             pending.done.set()
         return None
+
+    async def _told(self, entry: NewTrack, result: Ingested) -> Ingested:
+        """Tell everyone of a new track; return it with the tracks that hold the same recording."""
+        duplicates: tuple[DuplicateTrack, ...] = ()
+        if self._settings.reports_duplicates:
+            try:
+                duplicates = await self._workers.read(self._finder.find, result.track, entry)
+            except (
+                DejavudError
+            ) as error:  # the track is stored; that nothing can be said of it now is no reason to fail
+                log.warning("duplicates_not_sought", track_id=result.track.id, code=error.code, reason=error.message)
+        news = {"track": track_view(result.track), "duplicates": duplicates_view(duplicates)}
+        self._hub.publish("track.added", news)
+        return replace(result, duplicates=duplicates)
 
     def _all_waiting(self) -> list[_Pending]:
         """Return all that was brought and not begun."""

@@ -72,6 +72,7 @@ def test_programs_get_an_object_a_file_and_a_summary(daemon: FakeDaemon, ctl: Ca
         "n_added": 1,
         "n_known": 1,
         "n_failed": 1,
+        "n_duplicates": 0,
         "audio_s": 219.4,
         "elapsed_s": 0,
         "interrupted": False,
@@ -180,3 +181,18 @@ def test_a_terminal_sees_a_bar(
     assert re.search(r"\r\[[#-]+\] \d of 3 files, \d+x real time, (\d+:\d\d|\?:\?\?) left", drawn.decode())
     assert drawn.endswith(b"\r\x1b[K")
     assert out.startswith("3 tracks added")
+
+
+def test_the_same_recording_in_another_file_is_said(daemon: FakeDaemon, ctl: Callable[..., Ran], music: Path) -> None:
+    """On a line of its own with the tracks that hold it, and in the sum; a program has it in the file's object."""
+    others = [{**track(3), "confidence": 0.99996}, {**track(4, artist=None), "confidence": 0.98}]
+    daemon.table["fingerprint"] = lambda asked: {
+        **_added(asked),
+        "duplicates": others if asked.params["name"].endswith("b.mp3") else [],
+    }
+    ran = ctl("fingerprint", music, "--jobs", "1")
+    assert ran.err == f"same recording: {music}/b.mp3 as 3: Song 3 by Somebody (99.99 %), 4: Song 4 (98 %)\n"
+    assert ran.out.startswith("3 tracks added, 1 of them the same recording as another, 0 known already, 0 failed; ")
+    records = ctl("fingerprint", music, "--jobs", "1", "--json").records
+    assert [record["duplicates"] for record in records[:-1]] == [[], others, []]
+    assert records[-1]["summary"]["n_duplicates"] == 1

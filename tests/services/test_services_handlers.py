@@ -148,7 +148,7 @@ async def test_a_track_comes_and_goes(bench: Bench, tmp_path: Path) -> None:
     track = added["track"]
     assert added["added"]
     assert (track["title"], track["artist"], track["album"], track["path"]) == ("Song", "Somebody", "Record", str(path))
-    assert await bench.ask("fingerprint", path=str(path)) == {"track": track, "added": False}
+    assert await bench.ask("fingerprint", path=str(path)) == {"track": track, "added": False, "duplicates": []}
     assert await bench.ask("tracks.list") == {"tracks": [track], "n_total": 1, "next": None, "next_after_id": None}
     assert await bench.ask("tracks.get", id=track["id"]) == {"track": track}
     unknown = "0" * 40

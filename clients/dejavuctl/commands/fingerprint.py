@@ -10,7 +10,7 @@ from dejavuctl.failures import EXIT_INTERRUPTED, Failed, Usage
 from dejavuctl.files import AUDIO_EXTENSIONS, AudioFile, NameList, extensions, find_audio
 from dejavuctl.interrupts import held_back
 from dejavuctl.jobs import fingerprint_file
-from dejavuctl.output import clock, count, printable
+from dejavuctl.output import clock, count, percent, printable, track_name
 from dejavuctl.progress import Progress
 from dejavud.wire.codes import EXIT_FAILED, EXIT_MATCHED
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Adds recordings to the library.  Folders are searched with all their subfolders; files whose content is in the library
-already are passed over, so the same folder can be given again whenever something was added to it."""
+already are passed over, so the same folder can be given again whenever something was added to it.  A recording that the library has in
+another file is added, and said."""
 EXAMPLES = f"""\
 examples:
   dejavuctl fingerprint ~/Music                      everything that sounds, in all subfolders
@@ -62,6 +63,7 @@ class _Tally:
 
     n_added: int = 0
     n_known: int = 0
+    n_duplicates: int = 0
     audio_s: float = 0.0
     failures: list[tuple[AudioFile, Failed]] = field(default_factory=list)
 
@@ -72,6 +74,7 @@ class _Tally:
                 "n_added": self.n_added,
                 "n_known": self.n_known,
                 "n_failed": len(self.failures),
+                "n_duplicates": self.n_duplicates,
                 "audio_s": round(self.audio_s, 3),
                 "elapsed_s": round(elapsed_s, 3),
                 "interrupted": interrupted,
@@ -80,9 +83,10 @@ class _Tally:
 
     def text(self, elapsed_s: float, *, interrupted: bool) -> str:
         """Return the summary as a person reads it."""
+        same = f"{self.n_duplicates} of them the same recording as another, " if self.n_duplicates else ""
         rate = f", {self.audio_s / elapsed_s:.0f}x real time" if self.audio_s and elapsed_s else ""
         return (
-            f"{'interrupted: ' if interrupted else ''}{count(self.n_added, 'track')} added, {self.n_known} known already, "
+            f"{'interrupted: ' if interrupted else ''}{count(self.n_added, 'track')} added, {same}{self.n_known} known already, "
             f"{len(self.failures)} failed; {clock(self.audio_s)} of audio in {clock(elapsed_s)}{rate}"
         )
 
@@ -152,8 +156,14 @@ def _take(done: Done, tally: _Tally, out: Output, progress: Progress) -> None:
         else:
             tally.n_known += 1
         tally.audio_s += audio_s
+        duplicates = done.result.get("duplicates") or []
+        tally.n_duplicates += bool(duplicates)
         if out.as_json:
             out.show({"source": done.file.source, **done.result}, "")
+        elif duplicates:
+            progress.clear()
+            names = (f"{each['id']}: {track_name(each)} ({percent(each['confidence'])})" for each in duplicates)
+            out.remark(f"same recording: {printable(done.file.source)} as {', '.join(names)}")
     progress.add(n_bytes=done.file.n_bytes, audio_s=audio_s)
 
 
