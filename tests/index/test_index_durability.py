@@ -34,7 +34,7 @@ N_HASHES = 20_000
 
 ADD_FOR_EVER = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 from itertools import count
 from pathlib import Path
 from index_entries import new_track
@@ -170,7 +170,7 @@ def test_a_limit_on_file_sizes_is_a_full_disk(tmp_path: Path, params: Params) ->
     path = tmp_path / "index.duckdb"
     program = (
         "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}\n"
         "from pathlib import Path\n"
         "from dejavud.fingerprint.params import Params\n"
         "from dejavud.index.duckdb import open_duckdb\n"

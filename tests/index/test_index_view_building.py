@@ -146,7 +146,7 @@ def test_readers_see_whole_tracks_while_upkeep_runs(tmp_path: Path) -> None:
 
 ADD_AND_KEEP_UP = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 from itertools import count
 from pathlib import Path
 from threading import Thread
