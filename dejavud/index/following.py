@@ -26,6 +26,20 @@ _POSTINGS_AT_A_TIME = 1 << 20
 _NO_OWN: dict[int, NewTrack] = {}
 
 
+class ChangedTracks:
+    """What is written to a shared store from now on, for who has no view of it and remembers some of it."""
+
+    def __init__(self, store: SharedStore) -> None:
+        self._store = store
+        self._seen = store.changes(-1).revision
+
+    def follow(self) -> tuple[int, ...] | None:
+        """Return the tracks that were touched since the last call, None for any; raises `IndexAway` where the store is."""
+        changes = self._store.changes(self._seen)
+        self._seen = changes.revision
+        return changes.track_ids
+
+
 class _Counted(NamedTuple):
     """What the view showed after so many changes."""
 
@@ -45,8 +59,8 @@ class FollowingIndex(ResidentIndex):
         self._counted: _Counted | None = None
         self._was_away = False
 
-    def follow(self) -> None:
-        """Take in what others have written; raises `IndexAway` where the store is."""
+    def follow(self) -> tuple[int, ...]:
+        """Take in what others have written; raises `IndexAway` where the store is.  Returns nothing: the view itself has what it needs."""
         with self._writing:
             had_view = self._current() is not None
             try:
@@ -61,6 +75,7 @@ class FollowingIndex(ResidentIndex):
             self._was_away = False
         if is_due:
             self._tell()
+        return ()
 
     def add(self, entries: Sequence[NewTrack]) -> Sequence[Track]:
         """See `Index.add`."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dejavud.index.base import SharedStore
 from dejavud.index.duckdb import DEFAULT_MEMORY_BYTES, DEFAULT_THREADS, DuckDBIndex, open_duckdb
 from dejavud.index.duckdb_clustering import Clustering
-from dejavud.index.following import FollowingIndex
+from dejavud.index.following import ChangedTracks, FollowingIndex
 from dejavud.index.memory import MemoryIndex
 from dejavud.index.resident import ResidentIndex
 from dejavud.index.segment_files import SegmentFolder
@@ -19,7 +18,7 @@ from dejavud.index.upkeep import Upkeep
 from dejavud.index.urls import digest_of, is_server, path_of, scheme_of, without_password
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from dejavud.fingerprint.params import HashParams
     from dejavud.index.base import Index, Store
@@ -50,14 +49,15 @@ class KeptIndex:
 
     upkeep : of the resident view.
     clustering : of the store's postings.
-    follow : takes in what other processes wrote, and finds out whether the database is there; raises `IndexAway` where it is not.
+    follow : takes in what other processes wrote and returns the tracks that they touched, None for any; raises `IndexAway` where the
+        database is.
     """
 
     index: Index
     store: Store
     upkeep: Upkeep | None = None
     clustering: Clustering | None = None
-    follow: Callable[[], object] | None = None
+    follow: Callable[[], Sequence[int] | None] | None = None
 
 
 @contextmanager
@@ -73,14 +73,14 @@ def open_kept_index(url: str, params: HashParams, settings: IndexSettings) -> It
         if place is None or settings.resident_view == "never":
             if place is not None:
                 SegmentFolder(place, params).delete()
-            ask = None if shared is None else partial(shared.changes, -1)
-            yield KeptIndex(store, store, clustering=clustering, follow=ask)
+            follow = None if shared is None else ChangedTracks(shared).follow
+            yield KeptIndex(store, store, clustering=clustering, follow=follow)
             return
         with closing(ResidentIndex(store) if shared is None else FollowingIndex(shared)) as resident:
             max_bytes = settings.view_bytes if settings.resident_view == "auto" else None
             upkeep = Upkeep(resident, store, SegmentFolder(place, params), max_bytes=max_bytes)
-            follow = resident.follow if isinstance(resident, FollowingIndex) else None
-            yield KeptIndex(resident, store, upkeep, clustering, follow)
+            keep_up = resident.follow if isinstance(resident, FollowingIndex) else None
+            yield KeptIndex(resident, store, upkeep, clustering, keep_up)
 
 
 def _place_of_view(url: str, settings: IndexSettings) -> Path | None:

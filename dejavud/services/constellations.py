@@ -48,11 +48,11 @@ class ConstellationCache:
             found.update(fresh)
         return found
 
-    def forget(self, track_ids: Iterable[int]) -> None:
-        """Keep nothing of these tracks, nor of what is being read now: their ids may have been given to others."""
+    def forget(self, track_ids: Iterable[int] | None) -> None:
+        """Keep nothing of these tracks (None: of any), nor of what is being read now: their ids may have been given to others."""
         with self._lock:
             self._n_forgotten += 1
-            for track_id in track_ids:
+            for track_id in list(self._kept) if track_ids is None else track_ids:
                 dropped = self._kept.pop(track_id, None)
                 self._n_peaks -= 0 if dropped is None else len(dropped)
 

@@ -10,7 +10,7 @@ import trio
 from dejavud.errors import DejavudError, IndexAway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dejavud.services.workers import Workers
 
@@ -20,14 +20,22 @@ log = structlog.get_logger(__name__)
 class Follower:
     """Looks again and again at what other daemons have written, and says when the database goes and comes.
 
-    follow : takes in what was written; raises `IndexAway` where the database is.
+    follow : takes in what was written, and returns the tracks that were touched, None for any; raises `IndexAway` where the database is.
     poll_s : between two looks.
+    forget : told of those tracks.
     """
 
-    def __init__(self, follow: Callable[[], object], workers: Workers, poll_s: float) -> None:
+    def __init__(
+        self,
+        follow: Callable[[], Sequence[int] | None],
+        workers: Workers,
+        poll_s: float,
+        forget: Callable[[Sequence[int] | None], None],
+    ) -> None:
         self._follow = follow
         self._workers = workers
         self._poll_s = poll_s
+        self._forget = forget
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until cancelled."""
@@ -36,7 +44,7 @@ class Follower:
         complaint = ""
         while True:
             try:
-                await self._workers.read(self._follow)
+                touched = await self._workers.read(self._follow)
             except IndexAway as error:
                 if away_since_s is None:
                     log.warning("index_away", reason=error.message)
@@ -49,4 +57,6 @@ class Follower:
                 if away_since_s is not None:
                     log.info("index_back", away_s=round(trio.current_time() - away_since_s, 1))
                 away_since_s, complaint = None, ""
+                if touched is None or touched:
+                    self._forget(touched)
             await trio.sleep(self._poll_s)

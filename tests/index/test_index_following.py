@@ -15,7 +15,7 @@ from test_index_model import undated
 
 from dejavud.errors import IndexAway
 from dejavud.fingerprint.params import Params
-from dejavud.index.following import FollowingIndex
+from dejavud.index.following import ChangedTracks, FollowingIndex
 from dejavud.index.segment_files import SegmentFolder
 from dejavud.index.sql import open_sql
 from dejavud.index.upkeep import Upkeep
@@ -249,6 +249,22 @@ def test_while_the_server_is_away_the_view_answers(postgresql_server: PostgreSQL
         assert pair.index.statistics() == before
         pair.index.add([new_track(3)])
         assert_same(pair)
+
+
+def test_who_has_no_view_is_told_what_was_touched(pair: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each track that was added, edited or removed since the last look, once; None where nobody knows any more."""
+    pair.other.add([new_track(1)])
+    changed = ChangedTracks(pair.other)
+    assert changed.follow() == ()
+    pair.index.add([new_track(2), new_track(3)])
+    pair.index.edit({1: TrackEdit(title="x"), 2: TrackEdit(title="y")})
+    pair.index.remove([3])
+    assert changed.follow() == (1, 2, 3)
+    assert changed.follow() == ()
+    monkeypatch.setattr("dejavud.index.sql.KEPT_REVISIONS", 1)
+    for seed in range(4, 8):
+        pair.index.add([new_track(seed)])
+    assert changed.follow() is None
 
 
 def test_an_index_without_changes_is_not_shared(tmp_path: Path) -> None:

@@ -140,18 +140,20 @@ async def test_who_follows_says_once_that_the_database_went_and_came(autojump_cl
     damaged = IndexDamaged(path="x", reason="y")
     outcomes += [damaged, damaged, None]
     done = trio.Event()
+    forgotten: list[Sequence[int] | None] = []
 
-    def follow() -> None:
+    def follow() -> tuple[int, ...]:
         if not outcomes:
             done.set()
-            return
+            return ()
         outcome = outcomes.pop(0)
         if outcome is not None:
             raise outcome
+        return (7,)
 
     with structlog.testing.capture_logs() as logs:
         async with trio.open_nursery() as nursery:
-            await nursery.start(Follower(follow, InlineWorkers(), 2.0).serve)
+            await nursery.start(Follower(follow, InlineWorkers(), 2.0, forgotten.append).serve)
             await done.wait()
             nursery.cancel_scope.cancel()
     assert [entry["event"] for entry in logs] == [
@@ -163,3 +165,4 @@ async def test_who_follows_says_once_that_the_database_went_and_came(autojump_cl
     ]
     assert logs[1]["away_s"] == 6.0
     assert autojump_clock.current_time() >= 22.0
+    assert forgotten == [(7,)] * 5
