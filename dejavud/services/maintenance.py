@@ -16,6 +16,7 @@ from structlog.contextvars import bind_contextvars
 from dejavud.errors import DejavudError, InvalidRequest
 from dejavud.fingerprint.extractor import track_hashes
 from dejavud.fingerprint.params import Params
+from dejavud.index.base import StoppedError
 from dejavud.index.checking import (
     DUPLICATE_CONTENT,
     DUPLICATE_ID,
@@ -205,7 +206,10 @@ class Maintenance:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(set_when_cancelled, stop)
             nursery.start_soon(done.report, progress)
-            result = await self._workers.background(work, done.tell, stop.is_set)
+            try:
+                result = await self._workers.background(work, done.tell, stop.is_set)
+            except StoppedError:
+                await trio.sleep_forever()  # it was cancelled, which this raises
             nursery.cancel_scope.cancel()
         return result
 

@@ -14,11 +14,14 @@ import trio
 
 from dejavud.errors import IndexFull
 from dejavud.fingerprint.params import Params
+from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb_clustering import Clustering, Sizes
 from dejavud.index.memory import MemoryIndex
+from dejavud.index.open import KeptIndex
 from dejavud.index.resident import ResidentIndex
 from dejavud.index.segment_files import SegmentFolder
 from dejavud.index.upkeep import Portions, Upkeep, UpkeepReport
-from dejavud.services.keeper import RETRY_S, Keeper, tell_of_view
+from dejavud.services.keeper import RETRY_S, Keeper, keepers, tell_of_view
 from dejavud.services.workers import InlineWorkers, open_workers
 from dejavud.values import Constellation, Hashes, NewTrack
 
@@ -145,3 +148,21 @@ async def test_cancelling_the_keeper_stops_what_is_under_way() -> None:
                 await trio.sleep(0.001)
             nursery.cancel_scope.cancel()
     assert ended == ["run"]
+
+
+async def test_postings_are_clustered_without_being_asked_for_it(tmp_path: Path) -> None:
+    """With a real file, in real threads, and no view: what is added is in order soon, and the log says so once it is."""
+    with open_duckdb(tmp_path / "index.duckdb", Params()) as store:
+        store.add([track(1)])
+        clustering = Clustering(store, Sizes(slice=5, tail=15, first=100, run=100))
+        with structlog.testing.capture_logs() as logs:
+            async with open_workers(n_processes=1, max_waiting=8) as workers, trio.open_nursery() as nursery:
+                (keeper,) = keepers(KeptIndex(store, store, clustering=clustering), workers)
+                await nursery.start(keeper.serve)
+                for number in (2, 3, 4):
+                    await workers.write(store.add, [track(number)])
+                with trio.fail_after(20):
+                    while clustering.share() < 0.5 or not logs:  # noqa: ASYNC110 - a thread changes it
+                        await trio.sleep(0.005)
+                nursery.cancel_scope.cancel()
+    assert {entry["event"] for entry in logs} == {"postings_clustered"}

@@ -6,18 +6,20 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 from service_parts import PARAMS, music_file
 
 from dejavud.errors import InvalidRequest
-from dejavud.index import checking
+from dejavud.index import checking, duckdb_compaction
 from dejavud.index.open import IndexSettings, KeptIndex, open_kept_index
 from dejavud.index.segment_files import SegmentFolder
 from dejavud.index.upkeep import Portions, Upkeep
+from dejavud.services import maintenance as maintenance_module
 from dejavud.services.commands import Call
 from dejavud.services.ingest import sha1_of_file
 from dejavud.services.jobs import fingerprint_file
 from dejavud.services.maintenance import CheckIndex, Maintenance
-from dejavud.services.workers import InlineWorkers
+from dejavud.services.workers import InlineWorkers, open_workers
 from dejavud.values import NewTrack
 
 if TYPE_CHECKING:
@@ -253,3 +255,26 @@ async def test_sizes_tell_of_the_view_and_of_what_is_sorted(damaged: Damaged) ->
         assert 0 < sizes["view_bytes"] <= on_disk
     await damaged.maintenance.compact(None, LOCAL)
     assert (await damaged.maintenance.sizes())["clustered_share"] == 1.0
+
+
+async def test_a_cancelled_compaction_ends_soon_and_leaves_the_index_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C arrives as a cancellation: the thread stops between two slices, and nothing of the new file is left."""
+    monkeypatch.setattr(duckdb_compaction, "SLICE_POSTINGS", 1)
+    monkeypatch.setattr(maintenance_module, "_TELL_S", 0.001)
+    with ExitStack() as stack:
+        damaged = Damaged(tmp_path, stack, settings="never")
+        before = (tmp_path / "index.duckdb").stat().st_ino
+        async with open_workers(n_processes=1, max_waiting=8) as workers:
+            maintenance = Maintenance(damaged.kept, workers, PARAMS, fingerprint_timeout_s=60.0)
+            with trio.fail_after(20), trio.CancelScope() as scope:
+
+                async def cancel(**_figures: object) -> None:
+                    scope.cancel()
+
+                await maintenance.compact(None, Call(progress=cancel))  # type: ignore[arg-type]
+            assert scope.cancelled_caught
+        assert (tmp_path / "index.duckdb").stat().st_ino == before
+        assert not (tmp_path / "index.duckdb.compact").exists()
+        assert (await damaged.check())["n_findings"] == 0
