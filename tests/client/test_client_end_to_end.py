@@ -64,6 +64,7 @@ async def test_music_is_learned_recognized_listed_and_removed(folder: Path) -> N
             "n_added": 3,
             "n_known": 0,
             "n_failed": 0,
+            "n_duplicates": 0,
             "audio_s": 3 * PIECE_S,
             "elapsed_s": 0,
             "interrupted": False,
