@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +77,10 @@ def test_what_is_not_a_password_is_shown() -> None:
     assert without_password("postgresql://dejavu@db/music?sslmode=require") == (
         "postgresql://dejavu@db/music?sslmode=require"
     )
+
+
+def test_the_embedded_default_does_not_import_sqlalchemy() -> None:
+    """Who needs no server's database does not wait for what it takes."""
+    program = "import sys, dejavud.daemon; print(*sorted({'sqlalchemy', 'psycopg2', 'pymysql'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
