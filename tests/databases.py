@@ -314,6 +314,11 @@ def running(kind: type[_S], options: Sequence[str] = ()) -> Iterator[_S]:
             server.stop()
 
 
+def pytest_configure() -> None:
+    """Have a run that is told to end do so in order: servers are left behind otherwise."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def pytest_unconfigure() -> None:
     """End the servers after the last test."""
     SERVERS.end()
