@@ -8,17 +8,16 @@ The rows come to the coordinator, which packs them.
 from __future__ import annotations
 
 import re
-from contextlib import nullcontext
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dejavud.index.sql_dialect import Failure, Part, posting_dtype
+from dejavud.index.sql_dialect import Failure, Part, cursor_of, posting_dtype
 from dejavud.index.sql_mysql import LEAST_ROW_BYTES, MySQLDialect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection
@@ -29,10 +28,8 @@ _HASHES_A_LOOKUP = 50_000
 _ENGINE = """
     SELECT engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'postings'
 """
-_PARTS = """
-    SELECT partition_name, partition_comment FROM information_schema.partitions
-    WHERE table_schema = DATABASE() AND table_name = 'postings' ORDER BY partition_ordinal_position
-"""
+_PART = re.compile(r"""PARTITION (?!BY\b)`?(\w+)`?[^,]*?COMMENT = '[^']*?srv\s+"([^"]+)\"""")
+"""A partition as the definition of its table has it, and its server."""
 _CONNECTING = {1429, 12_701}
 _AWAY = {1429, 1053, 1158, 1159, 1160, 1161}
 """How Spider and the shards say that one is away, beside Spider's own codes."""
@@ -48,12 +45,21 @@ class MySQLShards(MySQLDialect):
 
     def parts(self, connection: Connection) -> Sequence[Part]:
         """See `ShardedDialect.parts`."""
-        rows = connection.exec_driver_sql(_PARTS)
-        return [Part(_server_of(comment, name), name, f"postings PARTITION ({name})") for name, comment in rows]
+        definition = connection.exec_driver_sql("SHOW CREATE TABLE postings").one()[
+            1
+        ]  # what tells more asks the shards
+        return [Part(server, name, f"postings PARTITION ({name})") for name, server in _PART.findall(definition)]
 
-    def attempt(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - of the protocol
-        """See `ShardedDialect.attempt`; a statement that fails is undone alone."""
-        return nullcontext()
+    @contextmanager
+    def attempt(self, connection: Connection) -> Iterator[None]:
+        """See `ShardedDialect.attempt`; a shard that is away would have the end of the transaction fail, which nothing is lost by."""
+        try:
+            yield
+        except self.driver_error as error:
+            if self.failure(error) is Failure.PART_AWAY:
+                with suppress(self.driver_error), cursor_of(connection) as cursor:
+                    cursor.execute("ROLLBACK")
+            raise
 
     def find(self, connection: Connection, hashes: Array, parts: Sequence[Part] = ()) -> Array:
         """See `ShardedDialect.find`."""
@@ -82,9 +88,3 @@ class MySQLShards(MySQLDialect):
         """See `ShardedDialect.reason`."""
         code = error.args[0] if error.args else 0
         return "cannot be connected to" if code in _CONNECTING else f"does not answer (error {code})"
-
-
-def _server_of(comment: str, partition: str) -> str:
-    """Return the server that the comment of a partition names; the partition's own name where it names none."""
-    named = re.search(r"""srv\s+["']([^"']+)["']""", comment or "")
-    return named[1] if named else partition

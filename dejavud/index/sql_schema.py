@@ -122,8 +122,10 @@ def prepare(
     Raises what `schema.check_meta` raises.
     """
     with dialect.alone(connection):
-        known = inspect(connection)
-        there = [name for name in _NAMES if known.has_table(name)]
+        known = set(
+            inspect(connection).get_table_names()
+        )  # to ask for one by one would ask other servers for their parts
+        there = [name for name in _NAMES if name in known]
         found = _read_meta(connection, where) if meta.name in there else {}
         if not found:
             _create(connection, params, dialect, there, where=where)
