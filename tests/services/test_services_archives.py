@@ -7,8 +7,10 @@ import os
 import resource
 import struct
 import zlib
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,7 @@ import trio
 from archive_bench import PARAMS, ArchiveBench, contents, library_track
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from index_entries import WIDE_PARAMS, new_track, rows_of, sha1_of, widened
+from index_entries import WIDE_PARAMS, drop_databases, new_track, rows_of, sha1_of, widened
 
 from dejavud.errors import (
     ArchiveDamaged,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from dejavud.values import NewTrack
 
 QUERY = Hashes.concatenate([library_track(seed).hashes for seed in range(4)])
-KINDS = ("memory", "duckdb-memory", "memory-view-files")
+KINDS = ("memory", "duckdb-memory", "memory-view-files", "sqlite-memory")
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ SEEDS = st.lists(st.integers(0, 12), unique=True, max_size=7)
 
 
 @given(drawn=st.tuples(SEEDS, TEXTS, st.none() | TEXTS, st.sets(st.integers(1, 7))))
-@pytest.mark.parametrize(("one", "other"), [(KINDS[0], KINDS[1]), (KINDS[1], KINDS[2]), (KINDS[2], KINDS[0])])
+@pytest.mark.parametrize(("one", "other"), list(zip(KINDS, KINDS[1:] + KINDS[:1], strict=True)))
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_exported_is_imported_the_same_by_every_other_index(
     tmp_path: Path, one: str, other: str, drawn: tuple[list[int], str, str | None, set[int]]
@@ -99,6 +101,28 @@ def test_what_is_exported_is_imported_the_same_by_every_other_index(
         again = target.ask("import", path)
         assert (again["n_added"], again["n_known"]) == (0, n_tracks)
         assert contents(target, QUERY) == contents(source, QUERY)
+
+
+def test_a_library_moves_from_server_to_server(tmp_path: Path) -> None:
+    """From a file to PostgreSQL, to MariaDB and back: exported, or backed up with its numbers, it is the same library."""
+    path = tmp_path / "archive"
+    with ExitStack() as stack:
+        benches = []
+        for number, kind in enumerate(("duckdb-file", "postgresql", "mariadb", "sqlite-file")):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            benches.append(stack.enter_context(ArchiveBench(folder, kind)))
+        benches[0].index.add([library_track(seed, 60 * (seed % 3)) for seed in range(7)])
+        benches[0].index.edit({3: TrackEdit(title="Another", disabled=True)})
+        benches[0].index.remove([2])
+        for one, other in pairwise(benches):
+            one.ask("backup", path)
+            other.ask("restore", path)
+            assert other.tracks() == one.tracks()
+            assert contents(other, QUERY) == contents(one, QUERY)
+            assert other.ask("import", path)["n_known"] == 6
+            path.unlink()
+    drop_databases(tmp_path)
 
 
 @given(drawn=st.tuples(SEEDS, SEEDS, st.sets(st.integers(1, 7)), st.sets(st.integers(1, 7))))
