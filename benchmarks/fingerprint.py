@@ -34,7 +34,7 @@ from recordings import recordings_in
 
 from dejavud.audio.decode import open_audio
 from dejavud.fingerprint.params import Params
-from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb.index import open_duckdb
 from dejavud.services.jobs import fingerprint_file, keep_freed_memory
 from dejavud.values import NewTrack
 

@@ -37,10 +37,11 @@ from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.scaling import scaled_hashes, search_scales
 from dejavud.index.entries import stored_track
 from dejavud.index.meetings import MAX_HITS
-from dejavud.index.merging import merge
-from dejavud.index.postings import postings_of, segments_of
-from dejavud.index.segment_files import SegmentFolder
-from dejavud.index.view import Part, View
+from dejavud.index.postings import postings_of
+from dejavud.index.view.building import segments_of
+from dejavud.index.view.merging import merge
+from dejavud.index.view.segment_files import SegmentFolder
+from dejavud.index.view.view import Part, View
 from dejavud.matching.matcher import Matcher, MatchRules
 from dejavud.matching.voting import vote
 from dejavud.services.jobs import fingerprint_file

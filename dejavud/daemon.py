@@ -25,7 +25,7 @@ from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
 from dejavud.errors import IndexAway
 from dejavud.fingerprint.profiles import params_of
 from dejavud.index.open import IndexSettings, open_kept_index, without_password
-from dejavud.index.resident import ResidentIndex
+from dejavud.index.view.resident import ResidentIndex
 from dejavud.interfaces.control import ControlSettings, serve_control
 from dejavud.interfaces.http import HttpSettings, serve_http
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher

@@ -22,7 +22,7 @@ from real_client import RealClient
 from synthetic import synthesize, write_wav
 
 from dejavud.fingerprint.classic_params import GENERATIONS as CONSTANTS
-from dejavud.index.duckdb import DuckDBIndex
+from dejavud.index.duckdb.index import DuckDBIndex
 from dejavud.index.open import open_index
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def n_whole_tracks(place: Place, n_hashes: int) -> int:
 READ = """
 import re, sys
 from pathlib import Path
-from dejavud.index.old_database import OldDatabase
+from dejavud.index.old.database import OldDatabase
 
 def kilobytes(figure):  # of this program alone: getrusage's begin with what its parent had
     return int(re.search(figure + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

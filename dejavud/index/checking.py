@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dejavud.errors import IndexDamaged
-from dejavud.index.upkeep import PAGE_TRACKS, groups_of
+from dejavud.index.view.upkeep import PAGE_TRACKS, groups_of
 from dejavud.values import Hashes
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dejavud.index.base import Store
     from dejavud.index.postings import Postings
-    from dejavud.index.resident import ResidentIndex
+    from dejavud.index.view.resident import ResidentIndex
     from dejavud.placed_hits import AnyHits
     from dejavud.values import Array, Constellation, Track
 

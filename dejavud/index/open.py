@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dejavud.index.base import SharedStore
-from dejavud.index.duckdb import DEFAULT_MEMORY_BYTES, DEFAULT_THREADS, DuckDBIndex, open_duckdb
-from dejavud.index.duckdb_clustering import Clustering
-from dejavud.index.following import ChangedTracks, FollowingIndex
+from dejavud.index.duckdb.clustering import Clustering
+from dejavud.index.duckdb.index import DEFAULT_MEMORY_BYTES, DEFAULT_THREADS, DuckDBIndex, open_duckdb
 from dejavud.index.memory import MemoryIndex
-from dejavud.index.resident import ResidentIndex
-from dejavud.index.segment_files import SegmentFolder
-from dejavud.index.upkeep import Upkeep
 from dejavud.index.urls import digest_of, is_server, path_of, scheme_of, without_password
+from dejavud.index.view.following import ChangedTracks, FollowingIndex
+from dejavud.index.view.resident import ResidentIndex
+from dejavud.index.view.segment_files import SegmentFolder
+from dejavud.index.view.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,8 +12,8 @@ from dejavud.values import TrackEdit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dejavud.index.archive import ArchivedTrack
-    from dejavud.index.archive_reader import ArchiveReader
+    from dejavud.index.archive.layout import ArchivedTrack
+    from dejavud.index.archive.reader import ArchiveReader
     from dejavud.index.base import Index
     from dejavud.services.commands import Progress
     from dejavud.services.constellations import ConstellationCache

@@ -17,9 +17,9 @@ from structlog.contextvars import bind_contextvars
 
 from dejavud import __version__
 from dejavud.errors import Busy, InvalidRequest, LibraryNotEmpty
-from dejavud.index.archive import ArchiveHeader
-from dejavud.index.archive_reader import reading_archive
-from dejavud.index.archive_writer import writing_archive
+from dejavud.index.archive.layout import ArchiveHeader
+from dejavud.index.archive.reader import reading_archive
+from dejavud.index.archive.writer import writing_archive
 from dejavud.services.archive_intake import Intake
 from dejavud.services.track_handlers import Selection
 from dejavud.services.track_search import EVERYTHING

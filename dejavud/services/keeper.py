@@ -14,9 +14,9 @@ from dejavud.errors import IndexUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dejavud.index.duckdb_clustering import ClusteringReport
+    from dejavud.index.duckdb.clustering import ClusteringReport
     from dejavud.index.open import KeptIndex
-    from dejavud.index.upkeep import UpkeepReport
+    from dejavud.index.view.upkeep import UpkeepReport
     from dejavud.services.workers import Workers
 
 log = structlog.get_logger(__name__)

@@ -28,7 +28,7 @@ from dejavud.index.checking import (
     Check,
     Finding,
 )
-from dejavud.index.resident import ResidentIndex
+from dejavud.index.view.resident import ResidentIndex
 from dejavud.services.ingest import sha1_of_file
 from dejavud.services.keeper import set_when_cancelled
 from dejavud.services.profiles import profile_of

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import HashParams
     from dejavud.index.base import Index
-    from dejavud.index.old_database import OldCatalogue, OldDatabase, OldSong
-    from dejavud.index.old_values import GatheredSong
+    from dejavud.index.old.database import OldCatalogue, OldDatabase, OldSong
+    from dejavud.index.old.values import GatheredSong
     from dejavud.services.commands import Call, Progress
     from dejavud.services.events import EventHub
     from dejavud.services.workers import Workers
@@ -63,7 +63,7 @@ class Migrate:
 class MigrationReport:
     """What became of an old database.
 
-    url : without its password.  kind, schema : of database and of its tables; see `dejavud.index.old_layout`.
+    url : without its password.  kind, schema : of database and of its tables; see `dejavud.index.old.layout`.
     profile, profiles : of the library; those that the hashes may be of, the likeliest first.
     n_songs, n_rows : in the old database, with their fingerprints.
     n_wanted, n_added, n_known : songs that were not in the library when it began; that were added; that it had, or that are the same file twice.
@@ -333,7 +333,7 @@ class _Run:
 
 def _flaw(song: OldSong) -> str | None:
     """Return why a song cannot be brought over."""
-    from dejavud.index.old_database import MAX_SONG_ROWS  # noqa: PLC0415 - it loads SQLAlchemy and its drivers
+    from dejavud.index.old.database import MAX_SONG_ROWS  # noqa: PLC0415 - it loads SQLAlchemy and its drivers
 
     if not song.is_complete:
         return HALF_WRITTEN
@@ -343,7 +343,7 @@ def _flaw(song: OldSong) -> str | None:
 
 
 def _source(url: str) -> OldDatabase:
-    from dejavud.index.old_database import OldDatabase  # noqa: PLC0415 - it loads SQLAlchemy and its drivers
+    from dejavud.index.old.database import OldDatabase  # noqa: PLC0415 - it loads SQLAlchemy and its drivers
 
     return OldDatabase(url)
 

@@ -11,13 +11,13 @@ import numpy as np
 from databases import SERVERS
 
 from dejavud.fingerprint.classic_params import GENERATIONS
-from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb.index import open_duckdb
 from dejavud.index.meetings import MAX_HITS
 from dejavud.index.memory import MemoryIndex
-from dejavud.index.resident import ResidentIndex
-from dejavud.index.segment_files import SegmentFolder
 from dejavud.index.sql import open_sql
-from dejavud.index.upkeep import Portions, Upkeep
+from dejavud.index.view.resident import ResidentIndex
+from dejavud.index.view.segment_files import SegmentFolder
+from dejavud.index.view.upkeep import Portions, Upkeep
 from dejavud.values import Constellation, Hashes, NewTrack
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from index_entries import meetings_of, never, new_track, rows_of
 
-from dejavud.index.duckdb import open_duckdb
-from dejavud.index.duckdb_clustering import KEY, Clustering, Run, Runs, Sizes, TrackSizes, due, read_runs
-from dejavud.index.duckdb_connection import WriteTurns
+from dejavud.index.duckdb.clustering import KEY, Clustering, Run, Runs, Sizes, TrackSizes, due, read_runs
+from dejavud.index.duckdb.connection import WriteTurns
+from dejavud.index.duckdb.index import open_duckdb
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dejavud.fingerprint.params import Params
-    from dejavud.index.duckdb import DuckDBIndex
+    from dejavud.index.duckdb.index import DuckDBIndex
     from dejavud.values import Hashes
 
 SMALL = Sizes(slice=1000, tail=500, first=2000, run=20_000)

@@ -16,9 +16,9 @@ from index_entries import meetings_of, never, new_track, rows_of
 from test_index_durability import assert_whole, small_disk  # noqa: F401 - a fixture
 
 from dejavud.errors import IndexFull
-from dejavud.index import duckdb_compaction
 from dejavud.index.base import StoppedError
-from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb import compaction
+from dejavud.index.duckdb.index import open_duckdb
 from dejavud.values import TrackEdit
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def test_whatever_is_written_meanwhile_is_in_the_new_file(
     tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tracks that are added, removed, edited and replaced at every step of the copying are there, or gone, in the end."""
-    monkeypatch.setattr(duckdb_compaction, "SLICE_POSTINGS", 1000)
-    monkeypatch.setattr(duckdb_compaction, "LATE_POSTINGS", 1000)
+    monkeypatch.setattr(compaction, "SLICE_POSTINGS", 1000)
+    monkeypatch.setattr(compaction, "LATE_POSTINGS", 1000)
     stored = {seed: new_track(seed, 400).hashes for seed in range(1, 31)}
     fresh = iter(range(100, 110))
     path = tmp_path / "index.duckdb"
@@ -98,7 +98,7 @@ def test_a_track_restored_under_its_number_meanwhile_is_there_once(
     tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Removed and added again under the same number while it is being copied, it has its new contents only."""
-    monkeypatch.setattr(duckdb_compaction, "SLICE_POSTINGS", 300)
+    monkeypatch.setattr(compaction, "SLICE_POSTINGS", 300)
     steps = iter(range(3))
     with open_duckdb(tmp_path / "index.duckdb", params) as index:
         index.add([new_track(seed, 400) for seed in range(5)])
@@ -212,7 +212,7 @@ def test_a_disk_that_fills_while_it_is_written_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """IndexFull, the old file goes on, and once there is room it is written anew."""
-    monkeypatch.setattr(duckdb_compaction, "SPARE_BYTES", 0)
+    monkeypatch.setattr(compaction, "SPARE_BYTES", 0)
     path = small_disk / "index.duckdb"
     with open_duckdb(path, params) as index:
         index.add([new_track(seed, N_HASHES, n_values=1 << 30) for seed in range(70)])
@@ -240,7 +240,7 @@ sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!
 from pathlib import Path
 from index_entries import never, new_track
 from dejavud.fingerprint.params import Params
-from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb.index import open_duckdb
 seed = int(sys.argv[2])
 with open_duckdb(Path(sys.argv[1]), Params()) as index:
     print("open", flush=True)

@@ -12,7 +12,7 @@ import pytest
 from index_entries import meetings_of, new_track, open_kind, rows_of
 
 from dejavud.errors import Timeout
-from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb.index import open_duckdb
 from dejavud.values import Hashes
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import Params
     from dejavud.index.base import Index
-    from dejavud.index.duckdb import DuckDBIndex
+    from dejavud.index.duckdb.index import DuckDBIndex
 
 N_HASHES = 3000
 SAME = Hashes(np.arange(N_HASHES), np.zeros(N_HASHES))

@@ -17,8 +17,8 @@ from index_entries import new_track, rows_of
 
 from dejavud.errors import IndexDamaged, IndexLocked, IndexUnavailable, ParamsMismatch, SchemaTooNew
 from dejavud.index import schema
-from dejavud.index.duckdb import open_duckdb
-from dejavud.index.duckdb_connection import SharedConnection
+from dejavud.index.duckdb.connection import SharedConnection
+from dejavud.index.duckdb.index import open_duckdb
 from dejavud.values import Hashes, TrackEdit
 
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ def test_a_missing_permission_is_said(path: Path, params: Params, mode: int, *, 
         "from pathlib import Path\n"
         "from dejavud.errors import IndexUnavailable\n"
         "from dejavud.fingerprint.params import Params\n"
-        "from dejavud.index.duckdb import open_duckdb\n"
+        "from dejavud.index.duckdb.index import open_duckdb\n"
         f"try:\n    open_duckdb(Path({str(path)!r}), Params()).__enter__()\n"
         "except IndexUnavailable as error:\n    print(error.code, error.message)\n"
     )
@@ -348,7 +348,7 @@ def test_of_processes_that_start_together_one_gets_the_new_index(path: Path, par
         "from pathlib import Path\n"
         "from dejavud.errors import DejavudError\n"
         "from dejavud.fingerprint.params import Params\n"
-        "from dejavud.index.duckdb import open_duckdb\n"
+        "from dejavud.index.duckdb.index import open_duckdb\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
         "try:\n"

@@ -17,18 +17,18 @@ import pytest
 from index_entries import new_track, rows_of, sha1_of
 
 from dejavud.errors import IndexFull
-from dejavud.index.duckdb import open_duckdb
-from dejavud.index.duckdb_clustering import Clustering, Sizes
-from dejavud.index.resident import ResidentIndex
-from dejavud.index.segment_files import SegmentFolder
-from dejavud.index.upkeep import Portions, Upkeep
+from dejavud.index.duckdb.clustering import Clustering, Sizes
+from dejavud.index.duckdb.index import open_duckdb
+from dejavud.index.view.resident import ResidentIndex
+from dejavud.index.view.segment_files import SegmentFolder
+from dejavud.index.view.upkeep import Portions, Upkeep
 from dejavud.values import Constellation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dejavud.fingerprint.params import Params
-    from dejavud.index.duckdb import DuckDBIndex
+    from dejavud.index.duckdb.index import DuckDBIndex
 
 N_HASHES = 20_000
 
@@ -39,7 +39,7 @@ from itertools import count
 from pathlib import Path
 from index_entries import new_track
 from dejavud.fingerprint.params import Params
-from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb.index import open_duckdb
 with open_duckdb(Path(sys.argv[1]), Params()) as index:
     print("open", flush=True)
     for seed in count(int(sys.argv[2]), 3):
@@ -173,7 +173,7 @@ def test_a_limit_on_file_sizes_is_a_full_disk(tmp_path: Path, params: Params) ->
         f"sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}\n"
         "from pathlib import Path\n"
         "from dejavud.fingerprint.params import Params\n"
-        "from dejavud.index.duckdb import open_duckdb\n"
+        "from dejavud.index.duckdb.index import open_duckdb\n"
         "from test_index_durability import assert_whole, fill\n"
         "with open_duckdb(Path(sys.argv[1]), Params()) as index:\n"
         "    acknowledged = fill(index, batch=1)\n"

@@ -15,10 +15,10 @@ from test_index_model import undated
 
 from dejavud.errors import IndexAway
 from dejavud.fingerprint.params import Params
-from dejavud.index.following import ChangedTracks, FollowingIndex
-from dejavud.index.segment_files import SegmentFolder
 from dejavud.index.sql import open_sql
-from dejavud.index.upkeep import Upkeep
+from dejavud.index.view.following import ChangedTracks, FollowingIndex
+from dejavud.index.view.segment_files import SegmentFolder
+from dejavud.index.view.upkeep import Upkeep
 from dejavud.values import Hashes, TrackEdit
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from index_entries import drop_databases, never, new_track, open_kind, open_view
 from dejavud.errors import TrackIdTaken
 from dejavud.fingerprint.params import Params
 from dejavud.index.memory import MemoryIndex
-from dejavud.index.upkeep import Portions
+from dejavud.index.view.upkeep import Portions
 from dejavud.values import Hashes, TrackEdit
 
 if TYPE_CHECKING:

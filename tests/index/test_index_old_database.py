@@ -15,13 +15,13 @@ from databases import PASSWORD, SERVERS, free_port
 from old_databases import GENERATIONS, OldDejavu, OldFile, filled
 
 from dejavud.errors import DejavudError, SourceUnavailable, SourceUnknown, UnsupportedDatabase
-from dejavud.index.old_database import OldCatalogue, OldDatabase, OldSong, id_runs
+from dejavud.index.old.database import OldCatalogue, OldDatabase, OldSong, id_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from dejavud.index.old_values import GatheredSong
+    from dejavud.index.old.values import GatheredSong
 
 KINDS = {
     "mysql": "worldveil-2019 mysql",
@@ -100,7 +100,7 @@ def test_only_what_is_asked_for_is_sent(url: str, kind: str, monkeypatch: pytest
     """Songs that are there already are skipped by the server, not by us; a song that is cut over many fetches comes whole."""
     files = [old_file(n, 40) for n in range(7)]
     filled(url, GENERATIONS[KINDS[kind]], files)
-    monkeypatch.setattr("dejavud.index.old_database.BATCH_ROWS", 15)
+    monkeypatch.setattr("dejavud.index.old.database.BATCH_ROWS", 15)
     with opened(url) as database:
         catalogue = database.catalogue()
         ids = [song.id for song in catalogue.songs]
@@ -355,7 +355,7 @@ def test_a_result_that_is_left_in_the_middle_costs_nothing(
 ) -> None:
     """A pass may be given up after any batch: closing does not read the rest, and another pass can begin."""
     filled(url, GENERATIONS[KINDS[kind]], [old_file(n, 2000) for n in range(3)])
-    monkeypatch.setattr("dejavud.index.old_database.BATCH_ROWS", 100)
+    monkeypatch.setattr("dejavud.index.old.database.BATCH_ROWS", 100)
     with opened(url) as database:
         catalogue = database.catalogue()
         batches = database.read(catalogue, [1, 2, 3])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavud.index.old_values import (
+from dejavud.index.old.values import (
     MAX_FRAME,
     SongGatherer,
     decoded_hashes,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavud.index.peak_packing import PEAK_DTYPES, packed, unpacked
+from dejavud.index.view.peak_packing import PEAK_DTYPES, packed, unpacked
 from dejavud.values import Constellation
 
 PEAKS = st.lists(st.tuples(st.integers(0, 700), st.integers(0, 16_382), st.integers(0, 3)), max_size=40)

@@ -13,7 +13,7 @@ from index_entries import KINDS, WIDE_PARAMS, meetings_of, new_track, open_kind,
 from dejavud.errors import ParamsMismatch
 from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import PROFILES, params_of
-from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb.index import open_duckdb
 from dejavud.index.memory import MemoryIndex
 from dejavud.index.open import open_index
 from dejavud.values import Constellation, Hashes

@@ -15,16 +15,16 @@ from index_entries import TINY, meetings_of, never, new_track, open_kind, open_v
 
 from dejavud.errors import IndexFull, IndexUnavailable
 from dejavud.fingerprint.params import Params
-from dejavud.index import segment_files
 from dejavud.index.open import IndexSettings, open_kept_index
-from dejavud.index.upkeep import BYTES_A_POSTING, Portions
+from dejavud.index.view import segment_files
+from dejavud.index.view.upkeep import BYTES_A_POSTING, Portions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dejavud.index.resident import ResidentIndex
-    from dejavud.index.upkeep import Upkeep
+    from dejavud.index.view.resident import ResidentIndex
+    from dejavud.index.view.upkeep import Upkeep
     from dejavud.values import Hashes
 
 N_TRACKS = 12

@@ -18,13 +18,13 @@ from index_entries import TINY, meetings_of, never, new_track, open_kind, open_v
 
 from dejavud.fingerprint.params import Params
 from dejavud.index.memory import MemoryIndex
-from dejavud.index.upkeep import Portions
+from dejavud.index.view.upkeep import Portions
 from dejavud.values import Hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dejavud.index.resident import ResidentIndex
+    from dejavud.index.view.resident import ResidentIndex
 
 QUERY = new_track(99, 150, n_values=1000).hashes
 N_TRACKS = 6

@@ -14,13 +14,13 @@ import trio
 
 from dejavud.errors import IndexFull
 from dejavud.fingerprint.params import Params
-from dejavud.index.duckdb import open_duckdb
-from dejavud.index.duckdb_clustering import Clustering, Sizes
+from dejavud.index.duckdb.clustering import Clustering, Sizes
+from dejavud.index.duckdb.index import open_duckdb
 from dejavud.index.memory import MemoryIndex
 from dejavud.index.open import KeptIndex
-from dejavud.index.resident import ResidentIndex
-from dejavud.index.segment_files import SegmentFolder
-from dejavud.index.upkeep import Portions, Upkeep, UpkeepReport
+from dejavud.index.view.resident import ResidentIndex
+from dejavud.index.view.segment_files import SegmentFolder
+from dejavud.index.view.upkeep import Portions, Upkeep, UpkeepReport
 from dejavud.services.keeper import RETRY_S, Keeper, keepers, tell_of_view
 from dejavud.services.workers import InlineWorkers, open_workers
 from dejavud.values import Constellation, Hashes, NewTrack

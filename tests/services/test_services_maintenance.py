@@ -10,10 +10,11 @@ import trio
 from service_parts import PARAMS, music_file
 
 from dejavud.errors import InvalidRequest
-from dejavud.index import checking, duckdb_compaction
+from dejavud.index import checking
+from dejavud.index.duckdb import compaction
 from dejavud.index.open import IndexSettings, KeptIndex, open_kept_index
-from dejavud.index.segment_files import SegmentFolder
-from dejavud.index.upkeep import Portions, Upkeep
+from dejavud.index.view.segment_files import SegmentFolder
+from dejavud.index.view.upkeep import Portions, Upkeep
 from dejavud.services import maintenance as maintenance_module
 from dejavud.services.commands import Call
 from dejavud.services.ingest import sha1_of_file
@@ -261,7 +262,7 @@ async def test_a_cancelled_compaction_ends_soon_and_leaves_the_index_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C arrives as a cancellation: the thread stops between two slices, and nothing of the new file is left."""
-    monkeypatch.setattr(duckdb_compaction, "SLICE_POSTINGS", 1)
+    monkeypatch.setattr(compaction, "SLICE_POSTINGS", 1)
     monkeypatch.setattr(maintenance_module, "_TELL_S", 0.001)
     with ExitStack() as stack:
         damaged = Damaged(tmp_path, stack, settings="never")

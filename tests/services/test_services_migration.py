@@ -16,7 +16,7 @@ from dejavud.errors import Busy, IndexAway, IndexFull, InvalidRequest, SourceUna
 from dejavud.fingerprint.classic_params import GENERATIONS as CONSTANTS
 from dejavud.fingerprint.params import Params
 from dejavud.index.memory import MemoryIndex
-from dejavud.index.old_database import OldDatabase
+from dejavud.index.old.database import OldDatabase
 from dejavud.services.commands import Call, no_progress
 from dejavud.services.events import EventHub
 from dejavud.services.migration import Migrate, Migrator
@@ -78,7 +78,7 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have little read at a time, each song committed by itself, and a lost database asked again at once."""
-    monkeypatch.setattr("dejavud.index.old_database.BATCH_ROWS", 25)
+    monkeypatch.setattr("dejavud.index.old.database.BATCH_ROWS", 25)
     monkeypatch.setattr("dejavud.services.migration.COMMIT_TRACKS", 1)
     monkeypatch.setattr("dejavud.services.migration.RETRY_S", (0.0, 0.01, 0.01))
 
@@ -146,7 +146,7 @@ async def test_a_song_with_too_many_fingerprints_is_left_out(url: str, monkeypat
     """What would not fit into memory is not even read."""
     with closing(OldDejavu(url, GENERATIONS["ivlovric-2018 sqlite"].empty)) as old:
         old.add(old_file(7, N_PAIRS + 1))
-    monkeypatch.setattr("dejavud.index.old_database.MAX_SONG_ROWS", N_PAIRS)
+    monkeypatch.setattr("dejavud.index.old.database.MAX_SONG_ROWS", N_PAIRS)
     index = MemoryIndex()
     report = await migrator(index).run(url, no_progress)
     assert (report.n_left_out["too_large"], report.n_added) == (1, 6)

@@ -15,7 +15,7 @@ from synthetic import synthesize, write_wav
 
 from dejavud.errors import NoFingerprint
 from dejavud.fingerprint.classic_params import GENERATIONS
-from dejavud.index.duckdb import open_duckdb
+from dejavud.index.duckdb.index import open_duckdb
 from dejavud.index.memory import MemoryIndex
 from dejavud.matching.matcher import MatchRules
 from dejavud.services.commands import no_progress

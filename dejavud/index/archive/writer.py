@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dejavud.errors import DiskFull, UnwritableFile
-from dejavud.index.archive import CHECKED, COUNT, FRAME, MAGIC, fields_of
+from dejavud.index.archive.layout import CHECKED, COUNT, FRAME, MAGIC, fields_of
 from dejavud.index.constellation_codec import encode_constellation
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-    from dejavud.index.archive import ArchiveHeader, Kind
+    from dejavud.index.archive.layout import ArchiveHeader, Kind
     from dejavud.values import Constellation, Hashes, Track
 
 _LEVEL = 6

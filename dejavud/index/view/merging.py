@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from dejavud.index.peak_packing import PEAK_DTYPES
-from dejavud.index.postings import first_of_runs, in_order
-from dejavud.index.segment import MAX_BLOCKS, MAX_POSTINGS, segment_of_columns
+from dejavud.index.view.building import first_of_runs, in_order
+from dejavud.index.view.peak_packing import PEAK_DTYPES
+from dejavud.index.view.segment import MAX_BLOCKS, MAX_POSTINGS, segment_of_columns
 from dejavud.placed_hits import BLOCK_BITS
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dejavud.index.segment import Segment
+    from dejavud.index.view.segment import Segment
 
     Array = NDArray[Any]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dejavud.index.hash_tables import table_of
-from dejavud.index.peak_packing import PEAK_DTYPES, unpacked
+from dejavud.index.view.hash_tables import table_of
+from dejavud.index.view.peak_packing import PEAK_DTYPES, unpacked
 from dejavud.placed_hits import BLOCK_BITS, Axis
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dejavud.index.hash_tables import HashTable
+    from dejavud.index.view.hash_tables import HashTable
     from dejavud.values import Constellation
 
     Array = NDArray[Any]
@@ -56,7 +56,7 @@ class Segment:
     tracks : `TRACK_DTYPE` [n_tracks], ascending by id.
     table : the runs of equal hashes in `places`.
     places : uint32 [n_postings], by hash.
-    peaks : the columns of `dejavud.index.peak_packing`, of all tracks one after the other.
+    peaks : the columns of `dejavud.index.view.peak_packing`, of all tracks one after the other.
     first_peaks : int64 [n_tracks + 1], where in them each track starts.
     axis : what the places mean; those of a track that was removed belong to none.
     is_kept : bool [n_tracks], False for a track that was removed.

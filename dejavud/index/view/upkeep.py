@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dejavud.errors import IndexFull, IndexUnavailable
-from dejavud.index.merging import fits, fitting, merge, merged_in_memory
-from dejavud.index.postings import segments_of, sha1_start
-from dejavud.index.resident import GROWTH
-from dejavud.index.segment import TRACK_DTYPE
-from dejavud.index.segment_files import SegmentRefusedError
-from dejavud.index.view import Part, View
+from dejavud.index.view.building import segments_of, sha1_start
+from dejavud.index.view.merging import fits, fitting, merge, merged_in_memory
+from dejavud.index.view.resident import GROWTH
+from dejavud.index.view.segment import TRACK_DTYPE
+from dejavud.index.view.segment_files import SegmentRefusedError
+from dejavud.index.view.view import Part, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dejavud.index.base import Store
-    from dejavud.index.resident import ResidentIndex
-    from dejavud.index.segment import Segment
-    from dejavud.index.segment_files import SegmentFolder
+    from dejavud.index.view.resident import ResidentIndex
+    from dejavud.index.view.segment import Segment
+    from dejavud.index.view.segment_files import SegmentFolder
     from dejavud.values import Track
 
     Array = NDArray[Any]

@@ -20,19 +20,19 @@ import numpy as np
 from dejavud.errors import IndexFull, IndexUnavailable
 from dejavud.index import schema
 from dejavud.index.base import Compacted, StoppedError
-from dejavud.index.duckdb_clustering import Run, Runs, hash_ranges, read_runs, track_sizes, write_runs
-from dejavud.index.duckdb_file import BLOCK_BYTES, compaction_folder, quoted, sync_folder
+from dejavud.index.duckdb.clustering import Run, Runs, hash_ranges, read_runs, track_sizes, write_runs
+from dejavud.index.duckdb.file import BLOCK_BYTES, compaction_folder, quoted, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from dejavud.index.duckdb import DuckDBIndex
-    from dejavud.index.duckdb_clustering import TrackSizes
+    from dejavud.index.duckdb.clustering import TrackSizes
+    from dejavud.index.duckdb.index import DuckDBIndex
 
 SLICE_POSTINGS = 1 << 22
 """Sorted and written at a time: 150 MB of DuckDB's memory."""
 RUN_POSTINGS = 1 << 26
-"""Of the runs in the new file; see `dejavud.index.duckdb_clustering.Sizes`."""
+"""Of the runs in the new file; see `dejavud.index.duckdb.clustering.Sizes`."""
 LATE_POSTINGS = 1 << 17
 """That were added meanwhile, and are brought over while writers wait."""
 FREE_SHARE = 0.02

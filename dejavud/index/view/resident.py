@@ -1,7 +1,7 @@
 """The index with a resident view: asked in memory and in mapped files, kept in a store.
 
 The view is derived from the store and holds nothing that is not there: what is added or removed goes to the store first, and where the
-view is missing, being built or in doubt the store answers. Building and merging are done by `dejavud.index.upkeep.Upkeep`.
+view is missing, being built or in doubt the store answers. Building and merging are done by `dejavud.index.view.upkeep.Upkeep`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dejavud.errors import IndexUnavailable
-from dejavud.index.catalogue import Catalogue
 from dejavud.index.entries import possible_ids
 from dejavud.index.meetings import MAX_HITS
-from dejavud.index.merging import fitting, merged_in_memory
-from dejavud.index.postings import postings_of, segments_of
-from dejavud.index.view import Part, View
+from dejavud.index.postings import postings_of
+from dejavud.index.view.building import segments_of
+from dejavud.index.view.catalogue import Catalogue
+from dejavud.index.view.merging import fitting, merged_in_memory
+from dejavud.index.view.view import Part, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dejavud.index.base import Store
-    from dejavud.index.segment import Segment
+    from dejavud.index.view.segment import Segment
     from dejavud.placed_hits import AnyHits
     from dejavud.values import Constellation, Hashes, IndexStatistics, NewTrack, Track, TrackEdit
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from dejavud.index.duckdb import DuckDBIndex
+    from dejavud.index.duckdb.index import DuckDBIndex
     from dejavud.values import Array
 
 KEY = "runs"

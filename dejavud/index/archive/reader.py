@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from dejavud.errors import ArchiveDamaged, ArchiveForeign, ArchiveTooNew, UnreadableFile
-from dejavud.index.archive import (
+from dejavud.index.archive.layout import (
     CHECKED,
     COUNT,
     FORMAT,

@@ -1,7 +1,7 @@
 """The durable index: one DuckDB file, always able to answer, columnar in and out.
 
 A look-up is one join of ``postings`` with the query's distinct hashes, handed over as numpy columns.  It scans the hash
-column whatever the number of hashes, so a resident view (`dejavud.index.resident`) spares it for all but its own beginning.  A write is one transaction; DuckDB's log is on the disk when the commit returns, and an
+column whatever the number of hashes, so a resident view (`dejavud.index.view.resident`) spares it for all but its own beginning.  A write is one transaction; DuckDB's log is on the disk when the commit returns, and an
 interrupted write is undone when the file is next opened.
 """
 
@@ -19,11 +19,11 @@ import numpy as np
 from dejavud.errors import IndexDamaged, Timeout
 from dejavud.index.base import Compacted
 from dejavud.index.constellation_codec import decode_constellation
-from dejavud.index.duckdb_compaction import Compaction
-from dejavud.index.duckdb_connection import SharedConnection, WriteTurns
-from dejavud.index.duckdb_errors import translated
-from dejavud.index.duckdb_file import connect
-from dejavud.index.duckdb_rows import EDIT, HAS_ID, HAS_SHA1, insert_contents, insert_tracks, numbered, tracks_where
+from dejavud.index.duckdb.compaction import Compaction
+from dejavud.index.duckdb.connection import SharedConnection, WriteTurns
+from dejavud.index.duckdb.errors import translated
+from dejavud.index.duckdb.file import connect
+from dejavud.index.duckdb.rows import EDIT, HAS_ID, HAS_SHA1, insert_contents, insert_tracks, numbered, tracks_where
 from dejavud.index.entries import MAX_ID, edited, possible_ids
 from dejavud.index.meetings import MAX_HITS, DistinctHashes
 from dejavud.index.postings import Postings

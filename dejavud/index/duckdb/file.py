@@ -13,7 +13,7 @@ import duckdb
 
 from dejavud.errors import IndexDamaged, IndexFull, IndexLocked, IndexUnavailable
 from dejavud.index import schema
-from dejavud.index.duckdb_errors import translated
+from dejavud.index.duckdb.errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,15 +11,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from dejavud.errors import IndexAway
-from dejavud.index.postings import postings_of, segments_of
-from dejavud.index.resident import ResidentIndex
+from dejavud.index.postings import postings_of
+from dejavud.index.view.building import segments_of
+from dejavud.index.view.resident import ResidentIndex
 from dejavud.values import IndexStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dejavud.index.base import SharedStore
-    from dejavud.index.view import View
+    from dejavud.index.view.view import View
     from dejavud.values import NewTrack, Track, TrackEdit
 
 _POSTINGS_AT_A_TIME = 1 << 20

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dejavud.errors import Timeout
-from dejavud.index.hash_tables import Runs
 from dejavud.index.meetings import worth_asking
+from dejavud.index.view.hash_tables import Runs
 from dejavud.placed_hits import PlacedHits
 from dejavud.values import Hashes
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dejavud.index.segment import Segment
+    from dejavud.index.view.segment import Segment
     from dejavud.values import Constellation
 
     Array = NDArray[Any]

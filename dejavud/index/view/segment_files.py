@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dejavud.index.peak_packing import PEAK_DTYPES
-from dejavud.index.segment import TRACK_DTYPE, segment_of_columns
+from dejavud.index.view.peak_packing import PEAK_DTYPES
+from dejavud.index.view.segment import TRACK_DTYPE, segment_of_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dejavud.fingerprint.params import HashParams
-    from dejavud.index.segment import Segment
+    from dejavud.index.view.segment import Segment
 
     Array = NDArray[Any]
 
@@ -129,7 +129,7 @@ class FileSink:
         self._columns: dict[str, dict[str, Any]] = {}
 
     def append(self, column: str, array: Array) -> None:
-        """See `dejavud.index.merging.Sink.append`."""
+        """See `dejavud.index.view.merging.Sink.append`."""
         if column not in self._files:
             self._files[column] = self._stack.enter_context((self.folder / column).open("xb"))
             self._columns[column] = {"dtype": _dtype_name(array.dtype), "n": 0, "crc32": 0}

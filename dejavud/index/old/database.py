@@ -15,9 +15,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from dejavud.errors import SourceUnavailable
-from dejavud.index.old_layout import found_layout
-from dejavud.index.old_source import FAILURES, old_source
-from dejavud.index.old_values import MAX_FRAME, GatheredSong, SongGatherer, decoded_sha1, decoded_title, derived_sha1
+from dejavud.index.old.layout import found_layout
+from dejavud.index.old.source import FAILURES, old_source
+from dejavud.index.old.values import MAX_FRAME, GatheredSong, SongGatherer, decoded_sha1, decoded_title, derived_sha1
 from dejavud.index.urls import without_password
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dejavud.index.old_layout import OldLayout
+    from dejavud.index.old.layout import OldLayout
 
     Array = NDArray[Any]
 

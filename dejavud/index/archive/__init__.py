@@ -1,0 +1,1 @@
+"""Libraries as files: exported, imported, backed up and restored."""

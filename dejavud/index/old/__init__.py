@@ -1,0 +1,1 @@
+"""Databases of dejavu and its forks, read to be brought over."""

@@ -1,0 +1,1 @@
+"""The resident view: immutable segments, mapped into memory, derived from a store."""
