@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from own_daemon import own_daemon
 
 from dejavud.fingerprint.params import Params
 from dejavud.index.open import IndexSettings, open_index, open_kept_index
@@ -49,6 +50,7 @@ DISTINCT_SHARE = 0.53
 QUERIES = {2000: 15, 20_000: 15, 240_000: 3}
 """How often each number of hashes is asked: a clean clip's, a hard one's with all shifts, and those of a search for speed."""
 N_CONSTELLATIONS = 80
+POLL_S = 0.01
 REPEATS = 15
 
 
@@ -158,6 +160,15 @@ def measure(url: str, mode: str) -> dict[str, Any]:
     return figures
 
 
+def start(url: str) -> dict[str, Any]:
+    """Return how long a daemon takes from the start of its process until it is ready, and until it answers by the view."""
+    started_s = time.perf_counter()
+    with own_daemon(environment={"DATABASE_URL": url, "DEJAVUD_INDEX_RESIDENT_VIEW": "always"}) as daemon:
+        while not daemon.status()["index"]["view_bytes"]:
+            time.sleep(POLL_S)
+        return {"ready_s": round(daemon.ready_s, 2), "view_answers_s": round(time.perf_counter() - started_s, 2)}
+
+
 def memory() -> str:
     """Return what this process holds, in MB: its own, the most it ever had with what is mapped, and what is mapped of files."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -184,7 +195,8 @@ def main() -> None:
             for mode in ("store", "view built", "view mapped"):
                 command = [sys.executable, __file__, "--measure", url, mode]
                 figures[mode] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-            print(json.dumps(figures) if options.json else table(figures))
+            figures["daemon"] = start(url)
+            print(json.dumps(figures) if options.json else table(figures), flush=True)
             path.unlink()
             shutil.rmtree(f"{path}.view")
 

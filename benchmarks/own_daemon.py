@@ -32,11 +32,13 @@ class OwnDaemon:
     pid : of the daemon; its workers are its children.
     control : the endpoint of its control socket.
     http : the address it answers HTTP at, ``http://127.0.0.1:PORT``.
+    ready_s : from the start of its process to READY=1.
     """
 
     pid: int
     control: str
     http: str
+    ready_s: float = 0.0
 
     def client(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Return how ``dejavuctl ARGUMENTS`` ended: 0 and 1 (no match) are answers, anything else raises."""
@@ -85,13 +87,14 @@ def own_daemon(data_dir: Path | None = None, environment: Mapping[str, str] | No
     """
     with tempfile.TemporaryDirectory(prefix="bench") as name:  # socket paths must be short
         folder = Path(name)
+        started_s = time.perf_counter()
         with (
             (folder / "log").open("wb") as log,
             _started(folder, data_dir or folder / "data", log.fileno(), environment or {}) as process,
         ):
-            control = f"ipc://{folder}/c"
+            control, ready_s = f"ipc://{folder}/c", time.perf_counter() - started_s
             try:
-                yield OwnDaemon(process.pid, control, _status_when_warm(control)["endpoints"]["http"][0])
+                yield OwnDaemon(process.pid, control, _status_when_warm(control)["endpoints"]["http"][0], ready_s)
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait()
