@@ -1,27 +1,30 @@
 """Distributed indexes on loopback: a coordinator and three shards of a kind, set up by the files that administrators are given.
 
-Fixtures: `sharded_postgresql` and `sharded_mariadb`, which all tests share.  What a test leaves in them is gone with `Cluster.empty`.
+Fixtures: `cluster` gives a test each kind in turn, empty; the servers are `sharded_postgresql` and `sharded_mariadb`, which all tests share.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from databases import PASSWORD, USER, MariaDB, PostgreSQL, Server, running
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import Connection
 
 FILES = Path(__file__).parents[1] / "conf" / "distributed"
 N_SHARDS = 3
-DATABASE = "dejavud"
 ROLE = "library"
 """Whom the daemons log in as: no administrator, on any of the servers."""
 ROLE_PASSWORD = "Nur-fuer-Leser"  # noqa: S105 - of servers that live as long as the tests and listen on loopback
@@ -31,7 +34,10 @@ _TABLES = ("meta", "tracks", "constellations", "changes")
 class Cluster(ABC):
     """A coordinator and its shards, with an empty distributed index."""
 
-    def __init__(self, coordinator: Server, shards: Sequence[Server], hash_bits: int = 32) -> None:
+    def __init__(
+        self, coordinator: Server, shards: Sequence[Server], hash_bits: int = 32, database: str = "dejavud"
+    ) -> None:
+        self.database = database
         self.coordinator = coordinator
         self.shards = shards
         self._hash_bits = hash_bits
@@ -48,35 +54,43 @@ class Cluster(ABC):
 
     def url_on(self, server: Server) -> str:
         """Return the URL of the role that the daemons have, on any of the servers."""
-        return f"{server.scheme}://{ROLE}:{ROLE_PASSWORD}@127.0.0.1:{server.port}/{DATABASE}"
+        return f"{server.scheme}://{ROLE}:{ROLE_PASSWORD}@127.0.0.1:{server.port}/{self.database}"
 
-    def rows(self, query: str, server: Server | None = None) -> list[tuple[Any, ...]]:
-        """Return what the coordinator, or a shard, answers to a query."""
-        engine = create_engine(self.url_on(server or self.coordinator))
-        try:
-            with engine.connect() as connection:
-                return [tuple(row) for row in connection.exec_driver_sql(query)]
-        finally:
-            engine.dispose()
+    def beside(self, hash_bits: int) -> Self:
+        """Return another distributed index on the same servers."""
+        return type(self)(self.coordinator, self.shards, hash_bits, f"{self.database}_{hash_bits}")
+
+    def tables(self) -> set[str]:
+        """Return the tables of the coordinator that are no parts of others."""
+        with self._connected(self.coordinator) as connection:
+            return {name for name in inspect(connection).get_table_names() if not name.startswith("postings_")}
+
+    def execute(self, statement: str, server: Server | None = None) -> None:
+        """Have the coordinator, or a shard, execute a statement."""
+        with self._connected(server or self.coordinator) as connection:
+            connection.exec_driver_sql(statement)
 
     def empty(self) -> None:
         """Have all servers run, and nothing in the index: not even an index, only what the administrator made."""
         for server in (*self.shards, self.coordinator):
             server.start()
-        engine = create_engine(self.url)
+        for table in _TABLES:
+            self.execute(f"DROP TABLE IF EXISTS {table}")
+        for shard in self.shards:
+            self.execute("TRUNCATE TABLE postings", shard)
+
+    @contextmanager
+    def _connected(self, server: Server) -> Iterator[Connection]:
+        engine = create_engine(self.url_on(server))
         try:
             with engine.begin() as connection:
-                for table in _TABLES:
-                    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
+                yield connection
         finally:
             engine.dispose()
-        for shard in self.shards:
-            engine = create_engine(self.url_on(shard))
-            try:
-                with engine.begin() as connection:
-                    connection.exec_driver_sql("TRUNCATE TABLE postings")
-            finally:
-                engine.dispose()
+
+    @abstractmethod
+    def gated(self) -> AbstractContextManager[None]:
+        """Have the shards keep what they would answer to a look-up until the block ends."""
 
     @abstractmethod
     def statements(self, shard: Server) -> list[str]:
@@ -110,22 +124,37 @@ class ShardedPostgreSQL(Cluster):
 
     coordinator: PostgreSQL
 
+    @contextmanager
+    def gated(self) -> Iterator[None]:
+        """See `Cluster.gated`."""
+        view = "CREATE VIEW postings AS WITH gate AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(1))"
+        view += " SELECT hash, track_id, frame FROM stored, gate"
+        with ExitStack() as stack:
+            for shard in self.shards:
+                self.execute("ALTER TABLE postings RENAME TO stored", shard)
+                self.execute(view, shard)
+                stack.enter_context(self._connected(shard)).exec_driver_sql("SELECT pg_advisory_xact_lock(1)")
+            yield
+        for shard in self.shards:
+            self.execute("DROP VIEW postings; ALTER TABLE stored RENAME TO postings", shard)
+
     def statements(self, shard: Server) -> list[str]:
         """See `Cluster.statements`."""
         told = self._told(shard.folder / "log")
-        return [line.partition("execute ")[2] or line for line in told.splitlines() if "LOG:  " in line]
+        return [entry.partition("LOG:  ")[2] for entry in re.split(r"\n(?!\t)", told) if "LOG:  " in entry]
 
     def _admit(self, server: Server) -> None:
-        server._execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{ROLE_PASSWORD}'")
-        server._execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE} TEMPLATE template0")
+        role = f"CREATE ROLE {ROLE} LOGIN PASSWORD '{ROLE_PASSWORD}'"
+        server._execute(f"DO $$ BEGIN {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        server._execute(f"CREATE DATABASE {self.database} OWNER {ROLE} TEMPLATE template0")
 
     def _set_up_shard(self, shard: Server) -> None:
         self._psql(self.url_on(shard), "postgresql-shard.sql", {})
 
     def _set_up_coordinator(self) -> None:
-        places = {f"shard{n}": "127.0.0.1" for n in range(1, N_SHARDS + 1)}
+        places = {"dbname": self.database, **{f"shard{n}": "127.0.0.1" for n in range(1, N_SHARDS + 1)}}
         ports = {f"port{n}": str(shard.port) for n, shard in enumerate(self.shards, 1)}
-        url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.coordinator.port}/{DATABASE}"
+        url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.coordinator.port}/{self.database}"
         self._psql(url, "postgresql-coordinator.sql", {"user": ROLE, "password": ROLE_PASSWORD, **places, **ports})
 
     def _psql(self, url: str, file: str, variables: dict[str, str]) -> None:
@@ -139,22 +168,30 @@ class ShardedPostgreSQL(Cluster):
 class ShardedMariaDB(Cluster):
     """MariaDB with Spider."""
 
+    @contextmanager
+    def gated(self) -> Iterator[None]:
+        """See `Cluster.gated`."""
+        with ExitStack() as stack:
+            for shard in self.shards:
+                stack.enter_context(self._connected(shard)).exec_driver_sql("LOCK TABLES postings WRITE")
+            yield
+
     def statements(self, shard: Server) -> list[str]:
         """See `Cluster.statements`."""
         told = self._told(shard.folder / "data" / "general.log")
         return [line.partition("Query\t")[2] for line in told.splitlines() if "Query\t" in line]
 
     def _admit(self, server: Server) -> None:
-        server._execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")
-        server._execute(f"CREATE USER '{ROLE}'@'127.0.0.1' IDENTIFIED BY '{ROLE_PASSWORD}'")
-        server._execute(f"GRANT ALL ON {DATABASE}.* TO '{ROLE}'@'127.0.0.1'")
+        server._execute(f"CREATE DATABASE {self.database} CHARACTER SET utf8mb4")
+        server._execute(f"CREATE USER IF NOT EXISTS '{ROLE}'@'127.0.0.1' IDENTIFIED BY '{ROLE_PASSWORD}'")
+        server._execute(f"GRANT ALL ON {self.database}.* TO '{ROLE}'@'127.0.0.1'")
 
     def _set_up_shard(self, shard: Server) -> None:
         self._mariadb(shard, (FILES / "mariadb-shard.sql").read_text())
 
     def _set_up_coordinator(self) -> None:
         script = (FILES / "mariadb-coordinator.sql").read_text()
-        words = {"DATABASE": DATABASE, "USER": ROLE, "PASSWORD": ROLE_PASSWORD}
+        words = {"DATABASE": self.database, "USER": ROLE, "PASSWORD": ROLE_PASSWORD}
         for n, shard in enumerate(self.shards, 1):
             words |= {f"SHARD{n}": "127.0.0.1", f"PORT{n}": str(shard.port)}
         for word, value in words.items():
@@ -165,7 +202,7 @@ class ShardedMariaDB(Cluster):
         if self._hash_bits > 32:
             script = script.replace("hash INT NOT NULL", "hash BIGINT NOT NULL")
         login = ["--host=127.0.0.1", f"--port={server.port}", f"--user={USER}", f"--password={PASSWORD}"]
-        _run(["mariadb", "--no-defaults", *login, DATABASE], script)
+        _run(["mariadb", "--no-defaults", *login, self.database], script)
 
 
 def _run(command: list[str], given: str = "") -> None:
@@ -186,8 +223,10 @@ def sharded_postgresql_cluster(hash_bits: int = 32) -> Iterator[Cluster]:
 def sharded_mariadb_cluster(hash_bits: int = 32) -> Iterator[Cluster]:
     """Give a distributed MariaDB of its own until the block ends."""
     with ExitStack() as stack:
-        coordinator = stack.enter_context(running(MariaDB, _options(FILES / "mariadb-coordinator.cnf")))
-        logged = ("--general-log", "--general-log-file=general.log")
+        kept = "--innodb-flush-log-at-trx-commit=2"  # what is committed outlives the process
+        spider = [kept, *_options(FILES / "mariadb-coordinator.cnf")]
+        coordinator = stack.enter_context(running(MariaDB, spider))
+        logged = (kept, "--general-log", "--general-log-file=general.log")
         shards = [stack.enter_context(running(MariaDB, logged)) for _ in range(N_SHARDS)]
         yield ShardedMariaDB(coordinator, shards, hash_bits)
 
@@ -196,6 +235,21 @@ def _options(file: Path) -> list[str]:
     """Return the options of a file of MariaDB's as those of a command line."""
     lines = [line.strip() for line in file.read_text().splitlines()]
     return ["--" + line.replace(" = ", "=") for line in lines if line and line[0] not in "#["]
+
+
+@pytest.fixture(scope="session", params=["postgresql", "mariadb"])
+def any_cluster(request: pytest.FixtureRequest) -> Cluster:
+    """Give a distributed database of each kind in turn."""
+    found = request.getfixturevalue(f"sharded_{request.param}")
+    assert isinstance(found, Cluster)
+    return found
+
+
+@pytest.fixture
+def cluster(any_cluster: Cluster) -> Cluster:
+    """Give a distributed database of each kind in turn, empty."""
+    any_cluster.empty()
+    return any_cluster
 
 
 @pytest.fixture(scope="session")

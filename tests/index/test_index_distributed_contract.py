@@ -7,28 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 import test_index_contract
-from shards import Cluster
 
 from dejavud.index.sql import SqlIndex, open_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shards import Cluster
+
     from dejavud.fingerprint.params import Params
-
-
-@pytest.fixture(scope="session", params=["postgresql", "mariadb"])
-def cluster(request: pytest.FixtureRequest) -> Cluster:
-    """Give a distributed index of each kind in turn."""
-    found = request.getfixturevalue(f"sharded_{request.param}")
-    assert isinstance(found, Cluster)
-    return found
 
 
 @pytest.fixture
 def index(cluster: Cluster, params: Params) -> Iterator[SqlIndex]:
     """Give an empty distributed index."""
-    cluster.empty()
     with open_sql(cluster.url, params) as opened:
         yield opened
 
