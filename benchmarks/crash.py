@@ -8,6 +8,7 @@ ingest       files are added, several at a time
 view         a resident view of millions of postings is built, while files are added
 clustering   as many postings are sorted by hash, while files are added
 compaction   the database's file is written anew over and over, while files are added
+migration    the songs of an old dejavu are brought over, while files are added
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import threading
 import time
 import wave
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,7 @@ N_SENDERS = 2
 RATE_HZ, CLIP_S = 8000, 4.0
 PEAKS_A_TRACK, FRAMES_A_TRACK = 7200, 7500
 TRACKS_AN_ADD = 20
+OLD_DATABASE, HASHES_A_SONG = "old.sqlite", 8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Kind:
 
     environment : its configuration.
     n_tracks : in the index at the beginning, of some 20 000 postings each; it begins anew every so many kills, where that is not 0.
+    n_songs : in an old dejavu's database, which the command ``migrate`` is given.
     commands : asked for over and over beside the files that are added.
     within_s : of the start, it is killed at a random moment.
     """
@@ -61,6 +65,7 @@ class Kind:
     environment: Mapping[str, str] = field(default_factory=dict)
     n_tracks: int = 0
     anew_every: int = 0
+    n_songs: int = 0
     commands: tuple[str, ...] = ()
     within_s: float = 1.5
 
@@ -71,6 +76,13 @@ KINDS = {
     "view": Kind({_VIEW: "always"}, n_tracks=240, anew_every=4, within_s=3.0),
     "clustering": Kind({_VIEW: "never"}, n_tracks=240, anew_every=3, within_s=1.2),
     "compaction": Kind({_VIEW: "never"}, n_tracks=60, commands=("compact",)),
+    "migration": Kind(
+        {"DEJAVUD_ENGINE_PROFILE": "classic/ivlovric-1.4"},
+        n_songs=300,
+        anew_every=3,
+        commands=("migrate",),
+        within_s=4.0,
+    ),
 }
 
 
@@ -102,12 +114,13 @@ class Work:
     failures : what it refused.
     """
 
-    def __init__(self, daemon: OwnDaemon, kind: Kind, clips: Iterator[Path]) -> None:
+    def __init__(self, daemon: OwnDaemon, kind: Kind, clips: Iterator[Path], folder: Path) -> None:
         self.acknowledged: list[str] = []
         self.failures: list[dict[str, Any]] = []
         self.n_commands = 0
         self._daemon = daemon
         self._clips = clips
+        self._params = {"migrate": {"url": f"sqlite:///{folder / OLD_DATABASE}"}}
         self._lock = threading.Lock()
         senders = [threading.Thread(target=self._send) for _ in range(N_SENDERS)]
         askers = [threading.Thread(target=self._ask, args=(command,)) for command in kind.commands]
@@ -132,7 +145,7 @@ class Work:
     def _ask(self, command: str) -> None:
         with self._connected() as connection:
             while True:
-                connection.call(command, {})
+                connection.call(command, self._params.get(command, {}))
                 self.n_commands += 1
 
     @contextmanager
@@ -155,16 +168,19 @@ def kill_again_and_again(kind: Kind, n_kills: int, folder: Path, seed: int = 1) 
     if kind.n_tracks:
         template.mkdir()
         fill(template / "dejavud.duckdb", kind.n_tracks)
+    if kind.n_songs:
+        fill_old(folder / OLD_DATABASE, kind.n_songs)
     for n_kill in range(n_kills + 1):
-        if kind.n_tracks and n_kill % (kind.anew_every or n_kills + 1) == 0:
+        if (kind.n_tracks or kind.n_songs) and n_kill % (kind.anew_every or n_kills + 1) == 0:
             acknowledged.clear()
             shutil.rmtree(data, ignore_errors=True)
-            shutil.copytree(template, data)
+            if kind.n_tracks:
+                shutil.copytree(template, data)
         with own_daemon(data, kind.environment) as daemon:
             examine(daemon, acknowledged, outcome)
             if n_kill == n_kills:
                 break
-            work = Work(daemon, kind, clips)
+            work = Work(daemon, kind, clips, folder)
             time.sleep(chance.uniform(0, kind.within_s))  # the random moment
             os.kill(daemon.pid, signal.SIGKILL)
             work.wait()
@@ -200,6 +216,22 @@ def fill(path: Path, n_tracks: int) -> None:
                 hashes = track_hashes(stars, params)
                 entries.append(NewTrack(f"{number}", None, None, None, f"{number:040x}", 240.0, stars, hashes))
             index.add(entries)
+
+
+def fill_old(path: Path, n_songs: int) -> None:
+    """Make a database as a fork of dejavu made them, of songs with hashes that mean nothing."""
+    rng = np.random.default_rng(6)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "CREATE TABLE songs (id INTEGER PRIMARY KEY, name TEXT, fingerprinted BOOLEAN, file_sha1 BLOB)"
+        )
+        connection.execute(
+            "CREATE TABLE fingerprints (id INTEGER PRIMARY KEY, hash BLOB, song_id INTEGER REFERENCES songs, offset INTEGER)"
+        )
+        for song in range(1, n_songs + 1):
+            connection.execute("INSERT INTO songs VALUES (?, ?, 1, ?)", (song, f"Song {song}", rng.bytes(20)))
+            rows = [(rng.bytes(10), song, n // 4) for n in range(HASHES_A_SONG)]
+            connection.executemany("INSERT INTO fingerprints (hash, song_id, offset) VALUES (?, ?, ?)", rows)
 
 
 def clips_in(folder: Path, seed: int) -> Iterator[Path]:

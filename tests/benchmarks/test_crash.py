@@ -27,14 +27,16 @@ def _benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a modu
     return module
 
 
-@pytest.mark.parametrize(("name", "n_kills"), [("ingest", 3), ("view", 2), ("clustering", 2), ("compaction", 3)])
+@pytest.mark.parametrize(
+    ("name", "n_kills"), [("ingest", 3), ("view", 2), ("clustering", 2), ("compaction", 3), ("migration", 2)]
+)
 def test_a_killed_daemon_starts_by_itself_and_has_everything_that_it_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, n_kills: int
 ) -> None:
     """Killed at random moments of this work, it has each acknowledged track whole every time, and no other in part."""
     crash = _benchmark(monkeypatch)
     kind = crash.KINDS[name]
-    kind = replace(kind, n_tracks=min(kind.n_tracks, 120))
+    kind = replace(kind, n_tracks=min(kind.n_tracks, 120), n_songs=min(kind.n_songs, 100))
     outcome = crash.kill_again_and_again(kind, n_kills, tmp_path)
     assert outcome.is_clean, outcome.line(name)
     assert outcome.n_kills == n_kills
