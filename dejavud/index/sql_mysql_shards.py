@@ -33,6 +33,7 @@ _PART = re.compile(r"""PARTITION (?!BY\b)`?(\w+)`?[^,]*?COMMENT = '[^']*?srv\s+"
 _CONNECTING = {1429, 12_701}
 _AWAY = {1429, 1053, 1158, 1159, 1160, 1161}
 """How Spider and the shards say that one is away, beside Spider's own codes."""
+_INTERRUPTED = 1317
 _SPIDER = range(12_500, 13_000)
 
 
@@ -82,6 +83,8 @@ class MySQLShards(MySQLDialect):
     def failure(self, error: BaseException) -> Failure:
         """See `Dialect.failure`."""
         code = error.args[0] if error.args else 0
+        if code == _INTERRUPTED:
+            return Failure.LATE
         return Failure.PART_AWAY if code in _AWAY or code in _SPIDER else super().failure(error)
 
     def reason(self, error: BaseException) -> str:
