@@ -189,7 +189,7 @@ async def test_silence_is_no_track_and_a_limit_bounds_one(tmp_path: Path) -> Non
 
 def all_hashes(index: MemoryIndex) -> Hashes:
     """Return a query for every hash of the index."""
-    values = np.unique(index._open_contents().hashes)
+    values = np.unique(index._open_contents().postings.hashes)
     return Hashes(values, np.zeros(len(values)))
 
 

@@ -252,6 +252,7 @@ async def test_what_is_found_as_it_is_is_not_sought_at_other_speeds(tmp_path: Pa
     path, unknown = music_file(tmp_path, 1, 10.0), music_file(tmp_path, 2, 5.0)
     bench = Bench(settings=RecognizerSettings(search_scales=search_scales("clock")))
     await bench.add(path)
+    bench.index.n_lookups = 0  # of the search for copies of what was added
     await bench.recognizer.recognize_file(path, "known")
     assert bench.index.n_lookups == 1
     await bench.recognizer.recognize_file(unknown, "unknown")
@@ -279,6 +280,7 @@ async def test_an_easy_query_is_answered_by_a_first_look(tmp_path: Path) -> None
         settings=RecognizerSettings(search_scales=search_scales("clock")),
     )
     track = await bench.add(path)
+    bench.index.n_lookups = 0
     easy = await bench.recognizer.recognize_file(clip(path, 6.0, 5.0, tmp_path / "easy.wav"), "easy")
     assert [match.track for match in easy.matches] == [track]
     assert easy.matches[0].track_start_s == pytest.approx(6.0, abs=0.02)
