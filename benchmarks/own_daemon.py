@@ -118,7 +118,13 @@ def _started(
         ready.settimeout(_START_S)
         process = subprocess.Popen(
             [sys.executable, "-m", "dejavud", *(word for pair in arguments.items() for word in pair)],
-            env={**kept, **environment, "HOME": str(folder), "NOTIFY_SOCKET": f"{folder}/n"},
+            env={
+                **kept,
+                "DEJAVUD_LISTEN_MICROPHONE": "off",
+                **environment,
+                "HOME": str(folder),
+                "NOTIFY_SOCKET": f"{folder}/n",
+            },
             stdout=log,
             stderr=log,
         )

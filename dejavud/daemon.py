@@ -23,6 +23,7 @@ from dejavud.audio.microphone import list_devices, open_microphone
 from dejavud.config import parse_address
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
 from dejavud.errors import IndexAway
+from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import params_of
 from dejavud.index.open import IndexSettings, open_kept_index, without_password
 from dejavud.index.view.resident import ResidentIndex
@@ -38,10 +39,12 @@ from dejavud.services.constellations import MAX_PEAKS, ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.follower import Follower
 from dejavud.services.handlers import Daemon, Services, command_table
+from dejavud.services.hearing import Library as HeardLibrary
 from dejavud.services.ingest import Ingest, IngestSettings
 from dejavud.services.jobs import DAEMON_SIGNALS
 from dejavud.services.keeper import keepers
 from dejavud.services.library import Library
+from dejavud.services.listeners import MICROPHONE, Listeners, ListenSettings
 from dejavud.services.maintenance import Maintenance
 from dejavud.services.microphones import Microphones
 from dejavud.services.migration import Migrator
@@ -142,10 +145,24 @@ async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Li
             await writing.start(services.ingest.serve)
             async with _ended_with_block() as doors:
                 lifetime.endpoints |= await _open_doors(doors, config, command_table(services), uploads)
-                doors.start_soon(services.microphones.unavailable)  # so that the first `status` need not wait for it
-                lifetime.ready()
-                await lifetime.stop.wait()
-                lifetime.stopping()
+                async with _ended_with_block() as listening:
+                    listening.start_soon(_listen, services, config)
+                    lifetime.ready()
+                    await lifetime.stop.wait()
+                    lifetime.stopping()
+
+
+async def _listen(services: Services, config: Config) -> None:
+    """Run the listeners: to the default microphone too, where there is one, unless told not to."""
+    configured = [(name, source) for name, _, source in (text.partition("=") for text in config.listen.sources)]
+    unavailable = await services.microphones.unavailable()  # which the first `status` need not wait for then
+    if config.listen.microphone == "auto" and isinstance(services.params, Params):
+        if unavailable:
+            log.info("microphone_not_listened_to", reason=unavailable)
+        elif MICROPHONE not in dict(configured):
+            log.info("microphone_listened_to", stored=False, how_not_to="set listen.microphone to off")
+            configured.insert(0, (MICROPHONE, "mic"))
+    await services.listeners.serve(configured)
 
 
 def _services(
@@ -179,12 +196,21 @@ def _services(
             TrackerRules(config.scan.max_gap_s, config.scan.min_play_s), config.limits.query_s, _n_processes(config)
         ),
     )
+    listeners = Listeners(
+        workers,
+        hub,
+        profile.params,
+        library=HeardLibrary(index, constellations, profile.matching(_scan_rules(config)), config.limits.query_s),
+        settings=_listen_settings(config),
+        kept_in=Path(config.data.dir) / "listeners.json",
+    )
     return Services(
         library=library,
         ingest=Ingest(index, workers, hub, profile.params, _ingest_settings(config)),
         recognizer=recognizer,
         scanner=scanner,
         microphones=microphones,
+        listeners=listeners,
         migrator=Migrator(index, workers, hub, profile.params),
         maintenance=Maintenance(kept, workers, profile.params, fingerprint_timeout_s=config.limits.ingest_s),
         archives=Archives(
@@ -310,6 +336,17 @@ def _match_rules(config: Config) -> MatchRules:
         max_matches=asked.max_matches,
         n_candidates=asked.n_candidates,
         n_refined=asked.n_refined,
+    )
+
+
+def _listen_settings(config: Config) -> ListenSettings:
+    asked = config.listen
+    return ListenSettings(
+        TrackerRules(asked.max_gap_s, asked.min_play_s),
+        stall_s=asked.stall_s,
+        silence_db=asked.silence_db,
+        retry_max_s=asked.retry_max_s,
+        lookup_s=config.limits.query_s,
     )
 
 

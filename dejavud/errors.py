@@ -164,6 +164,20 @@ class WorkerDied(DejavudError):
 # -- the library ----------------------------------------------------------------------------------------------------
 
 
+class ListenerNotFound(DejavudError):
+    """No listener has this name."""
+
+    code = "listener_not_found"
+    template = "there is no listener {name!r}; there are: {known}"
+
+
+class SourceStalled(DejavudError):
+    """What is listened to is open and sends nothing."""
+
+    code = "source_stalled"
+    template = "{source}: {reason}"
+
+
 class TrackNotFound(DejavudError):
     """No track has this id."""
 

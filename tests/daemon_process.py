@@ -56,7 +56,11 @@ class Place:
     def environment(self) -> dict[str, str]:
         """The test's environment without what would configure a daemon."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("DEJAVUD_") and k != "DATABASE_URL"}
-        return kept | {"HOME": str(self.folder), "NOTIFY_SOCKET": f"{self.folder}/n"}
+        return kept | {
+            "DEJAVUD_LISTEN_MICROPHONE": "off",
+            "HOME": str(self.folder),
+            "NOTIFY_SOCKET": f"{self.folder}/n",
+        }
 
 
 class RunningDaemon:

@@ -52,6 +52,14 @@ class SoundCard:
         self._server.kill()
         self._server.wait()
 
+    @contextmanager
+    def plugged_in_again(self) -> Iterator[None]:
+        """Have the card again that was unplugged, during the context."""
+        (self._folder / "ready").unlink(missing_ok=True)
+        (self._folder / "pulse").unlink(missing_ok=True)
+        with _running_server(self._folder, self.environment):
+            yield
+
 
 @pytest.fixture
 def sound_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundCard]:

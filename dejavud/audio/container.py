@@ -33,6 +33,8 @@ _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl"
 _GATHERED_SAMPLES = 1 << 16
 """Decoders hand out a few hundred to a few thousand samples a time; each trip through numpy costs as much as some
 thousand samples, so so many are gathered first (C to C, in FFmpeg's own queue)."""
+_GATHERED_LIVE_SAMPLES = 1 << 12
+"""What is listened to while it is made is not to wait for so many: a tenth of a second."""
 _READ_BYTES = 1 << 17
 _HEAD_BYTES = 256
 _REMOTE_PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto"
@@ -118,8 +120,10 @@ def open_decoder(file: io.FileIO, name: str, mix: Mix = mono) -> Iterator[Decode
 
 
 @contextmanager
-def open_remote_decoder(url: str, name: str) -> Iterator[Decoder]:
+def open_remote_decoder(url: str, name: str, *, is_live: bool = False) -> Iterator[Decoder]:
     """Open the audio that `url` sends, perhaps for ever, for the length of the context; `name` is for errors.
+
+    is_live : give what has come without waiting for more, which costs a little.
 
     A connection that is lost ends the audio.  FFmpeg follows redirects and the parts of an HLS playlist, over HTTP only.
 
@@ -145,13 +149,25 @@ def open_remote_decoder(url: str, name: str) -> Iterator[Decoder]:
         timed_out = isinstance(error, av.ExitError)
         reason = f"no answer within {_REMOTE_TIMEOUT_S[0]:g} s" if timed_out else f"{error.strerror}"
         raise UnreachableUrl(url=name, reason=reason) from error
-    with _decoding(container, name, mono) as decoder:
+    with _decoding(container, name, mono, is_live=is_live) as decoder:
+        yield decoder
+
+
+@contextmanager
+def open_pipe_decoder(file: io.RawIOBase, name: str) -> Iterator[Decoder]:
+    """Open the audio that comes through a pipe, as `open_remote_decoder`; raises `UnsupportedAudio`."""
+    with _open_stream(file, name, is_live=True) as decoder:
         yield decoder
 
 
 @contextmanager
 def _open_stream(
-    file: io.RawIOBase, name: str, options: Mapping[str, str] = MappingProxyType({}), mix: Mix = mono
+    file: io.RawIOBase,
+    name: str,
+    options: Mapping[str, str] = MappingProxyType({}),
+    mix: Mix = mono,
+    *,
+    is_live: bool = False,
 ) -> Iterator[Decoder]:
     with _ffmpeg_errors(name):
         container = av.open(
@@ -161,27 +177,28 @@ def _open_stream(
             metadata_errors="replace",
             buffer_size=_READ_BYTES,
         )
-    with _decoding(container, name, mix) as decoder:
+    with _decoding(container, name, mix, is_live=is_live) as decoder:
         yield decoder
 
 
 @contextmanager
-def _decoding(container: InputContainer, name: str, mix: Mix) -> Iterator[Decoder]:
+def _decoding(container: InputContainer, name: str, mix: Mix, *, is_live: bool) -> Iterator[Decoder]:
     with container:
         stream = _choose_stream(container, name)
         for other in container.streams:
             if other is not stream:
                 other.discard = Discard.all
         stream.codec_context.thread_count = 1  # the processes around us are the parallelism
-        yield Decoder(container, stream, name, mix)
+        yield Decoder(container, stream, name, mix, _GATHERED_LIVE_SAMPLES if is_live else _GATHERED_SAMPLES)
 
 
 class Decoder:
     """An audio stream, iterated once by `chunks`; `info` is complete once the first chunk is there."""
 
-    def __init__(self, container: InputContainer, stream: AudioStream, name: str, mix: Mix) -> None:
+    def __init__(self, container: InputContainer, stream: AudioStream, name: str, mix: Mix, n_gathered: int) -> None:
         self.n_damaged_packets = 0
         self._mix = mix
+        self._n_gathered = n_gathered
         self._container = container
         self._stream = stream
         self._name = name
@@ -222,7 +239,7 @@ class Decoder:
                         yield Chunk(self._mix(lost), frame.sample_rate)
                 frame.pts = None  # the queue insists on gapless times; ours are counted in samples
                 fifo.write(frame)
-                if fifo.samples >= _GATHERED_SAMPLES:
+                if fifo.samples >= self._n_gathered:
                     yield from self._drain(fifo)
             yield from self._drain(fifo)
         if self._layout is None:

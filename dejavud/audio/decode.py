@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from dejavud.audio.container import AudioInfo, MissingDecoder, open_decoder, open_remote_decoder
+from dejavud.audio.container import (
+    AudioInfo,
+    MissingDecoder,
+    open_decoder,
+    open_pipe_decoder,
+    open_remote_decoder,
+)
 from dejavud.audio.fallback import FfmpegDecoder, chip_music_demuxer
 from dejavud.audio.pcm import Chunk, Resampler, mono, sixteen_bit
 from dejavud.audio.source import open_regular
@@ -32,6 +38,7 @@ __all__ = [
     "decode_audio",
     "open_audio",
     "open_channels",
+    "open_pipe_audio",
     "open_remote_audio",
 ]
 
@@ -167,15 +174,26 @@ def open_audio(
 
 
 @contextmanager
-def open_remote_audio(url: str, *, name: str, rate_hz: int, limit_s: float | None = None) -> Iterator[AudioReader]:
+def open_remote_audio(
+    url: str, *, name: str, rate_hz: int, limit_s: float | None = None, is_live: bool = False
+) -> Iterator[AudioReader]:
     """Open the audio that `url` sends for the length of the context: a recording, or a station that never ends.
 
     The caller has decided that this address may be asked (`dejavud.audio.address`).  Parameters as of `open_audio`; raises
-    `UnreachableUrl` and `UnsupportedAudio`.  A connection that is lost ends the audio.
+    `UnreachableUrl` and `UnsupportedAudio`.  A connection that is lost ends the audio.  With `is_live` blocks are short, and come as
+    soon as they are there.
     """
-    with open_remote_decoder(url, name) as decoder:
+    with open_remote_decoder(url, name, is_live=is_live) as decoder:
         source, chunks = _prime(decoder, name)
         yield AudioReader(source, chunks, rate_hz, limit_s)
+
+
+@contextmanager
+def open_pipe_audio(file: io.RawIOBase, *, name: str, rate_hz: int) -> Iterator[AudioReader]:
+    """Open the audio that comes through the pipe `file`, in short blocks, until its writer leaves; raises `UnsupportedAudio`."""
+    with open_pipe_decoder(file, name) as decoder:
+        source, chunks = _prime(decoder, name)
+        yield AudioReader(source, chunks, rate_hz, None)
 
 
 def decode_audio(

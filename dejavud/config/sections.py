@@ -76,6 +76,19 @@ class Scan:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Listeners: `dejavud.services.listeners.ListenSettings`, and those that the daemon has from the start."""
+
+    microphone: str = "auto"
+    sources: tuple[str, ...] = ()
+    max_gap_s: float = 10.0
+    min_play_s: float = 3.0
+    silence_db: float = -66.0
+    stall_s: float = 10.0
+    retry_max_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class Http:
     """The HTTP interface."""
 
@@ -155,6 +168,7 @@ class Config:
     ingest: Ingest = field(default_factory=Ingest)
     recognize: Recognize = field(default_factory=Recognize)
     scan: Scan = field(default_factory=Scan)
+    listen: Listen = field(default_factory=Listen)
     http: Http = field(default_factory=Http)
     websocket: Websocket = field(default_factory=Websocket)
     control: Control = field(default_factory=Control)
@@ -232,7 +246,19 @@ def _are_addresses(values: tuple[str, ...]) -> bool:
         return False
 
 
+_SOURCE = re.compile(r"([^=\s][^=]{0,63})=(mic(:.+)?|https?://\S+|(realtime:)?/.+)")
+
+
+def _are_sources(values: tuple[str, ...]) -> bool:
+    names = {parts[1] for value in values if (parts := _SOURCE.fullmatch(value)) is not None}
+    return len(names) == len(values)
+
+
 _ADDRESSES = Rule('addresses such as "127.0.0.1:4141" or "[::1]:4141"', _are_addresses)
+_SOURCES = Rule(
+    'such as "radio=https://example.org/live.mp3", "kitchen=mic:USB Audio" or "door=/run/door.fifo", each name once',
+    _are_sources,
+)
 _ENDPOINT = Rule(
     'a ZeroMQ endpoint such as "ipc:///run/dejavud/control.sock" or "tcp://127.0.0.1:4343", or "" for the usual one',
     lambda value: not value or re.fullmatch(r"ipc://.+|tcp://[^\s]+:([0-9]{1,5}|\*)", value) is not None,
@@ -281,6 +307,13 @@ RULES: dict[str, Rule] = {
     "recognize.n_refined": _between(1, 100_000),
     "scan.max_gap_s": _between(0, 600, "seconds"),
     "scan.min_play_s": _between(0.5, 600, "seconds"),
+    "listen.microphone": _one_of("auto", "off"),
+    "listen.sources": _SOURCES,
+    "listen.max_gap_s": _between(0, 600, "seconds"),
+    "listen.min_play_s": _between(0.5, 600, "seconds"),
+    "listen.silence_db": _between(-120, 0, "dB"),
+    "listen.stall_s": _between(3, 600, "seconds"),
+    "listen.retry_max_s": _between(1, 3600, "seconds"),
     "http.listen": _ADDRESSES,
     "websocket.listen": _ADDRESSES,
     "websocket.message_bytes": _between(1024, _MAX_BYTES, "bytes"),

@@ -21,12 +21,13 @@ SEGMENT_FRAMES = 256
 
 
 class Framer:
-    """Cuts a stream of samples into overlapping frames."""
+    """Cuts a stream of samples into overlapping frames, `segment_frames` at a time."""
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, segment_frames: int = SEGMENT_FRAMES) -> None:
         self._n_fft = params.n_fft
         self._hop = params.hop_samples
-        self._segment_samples = (SEGMENT_FRAMES - 1) * params.hop_samples + params.n_fft
+        self._segment_frames = segment_frames
+        self._segment_samples = (segment_frames - 1) * params.hop_samples + params.n_fft
         self._pending: list[Array] = []
         self._n_pending = 0
 
@@ -39,14 +40,14 @@ class Framer:
 
         Yields
         ------
-        float32 [SEGMENT_FRAMES, n_fft] : a read-only view of overlapping frames.
+        float32 [segment_frames, n_fft] : a read-only view of overlapping frames.
         """
         self._pending.append(block)
         self._n_pending += len(block)
         if self._n_pending < self._segment_samples:
             return
         samples = self._take_all()
-        advance = SEGMENT_FRAMES * self._hop
+        advance = self._segment_frames * self._hop
         start = 0
         while len(samples) - start >= self._segment_samples:
             yield self._frames(samples[start : start + self._segment_samples])

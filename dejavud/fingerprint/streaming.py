@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dejavud.fingerprint.framing import Framer
+from dejavud.fingerprint.framing import SEGMENT_FRAMES, Framer
 from dejavud.fingerprint.landmarks import pair
 from dejavud.fingerprint.peaks import MIN_RANKED, PeakPicker, PeakSelector, Winners
 from dejavud.fingerprint.spectrogram import Spectrogram
@@ -50,12 +50,15 @@ class StreamExtractor:
 
     part_frames : length of the parts, the last one excepted, which is shorter or, by the few frames that hold no hash of their own, longer.
     is_live : give each part as soon as it can be known, for some more work, instead of about half a minute later.
+    segment_frames : how many frames are computed at a time.
     """
 
-    def __init__(self, params: Params, part_frames: int, *, is_live: bool = False) -> None:
+    def __init__(
+        self, params: Params, part_frames: int, *, is_live: bool = False, segment_frames: int = SEGMENT_FRAMES
+    ) -> None:
         self._params = params
         self._part_frames = part_frames
-        self._framer = Framer(params)
+        self._framer = Framer(params, segment_frames)
         self._spectrogram = Spectrogram(params)
         self._picker = PeakPicker(params, keep_depths=True)
         self._selector = PeakSelector(params, params.query_peaks_per_s, min_ranked=0 if is_live else MIN_RANKED)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dejavud.values import Alignment, Array
 
     ConstellationReader = Callable[[Sequence[int]], Mapping[int, Constellation]]
-    Match = Callable[[QueryFingerprint, Hits, ConstellationReader, float], tuple[Alignment, ...]]
+    Match = Callable[[QueryFingerprint, AnyHits, ConstellationReader, float], tuple[Alignment, ...]]
 
 BACKWARDS_HOPS = 12
 """A minute: so far back a track is followed that was recognized late, from under a voice."""

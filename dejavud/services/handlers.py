@@ -19,6 +19,7 @@ from dejavud.services.archives import ArchiveFile, Export, Restore
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.duplicate_finder import duplicates_view
 from dejavud.services.ingest import TrackFile
+from dejavud.services.listen_handlers import ListenHandlers
 from dejavud.services.maintenance import CheckIndex
 from dejavud.services.migration import Migrate
 from dejavud.services.timeline import timeline_view
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from dejavud.services.commands import Call, Handler
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
+    from dejavud.services.listeners import Listeners
     from dejavud.services.maintenance import Maintenance
     from dejavud.services.microphones import Microphones
     from dejavud.services.migration import Migrator
@@ -71,6 +73,7 @@ class Services:
     recognizer: Recognizer
     scanner: Scanner
     microphones: Microphones
+    listeners: Listeners
     migrator: Migrator
     maintenance: Maintenance
     archives: Archives
@@ -176,6 +179,7 @@ class Handlers:
             "engine": {"profile": services.params.profile, "params": services.params.digest},
             "workers": asdict(services.workers.status()),
             "microphone": {"available": not unavailable, "reason": unavailable or None},
+            "listeners": services.listeners.view(),
             "endpoints": dict(daemon.endpoints),
             "queries": asdict(services.recognizer.counts),
         }
@@ -246,6 +250,7 @@ def command_table(services: Services) -> CommandTable:
         ("scan", Scan, handlers.scan),
         ("fingerprint", Fingerprint, handlers.fingerprint),
         *TrackHandlers(services.library).rows(),
+        *ListenHandlers(services.listeners, services.microphones).rows(),
         ("migrate", Migrate, handlers.migrate),
         ("compact", Nothing, services.maintenance.compact),
         ("check", CheckIndex, services.maintenance.check),
@@ -258,7 +263,7 @@ def command_table(services: Services) -> CommandTable:
     return CommandTable(tuple(Command(name, kind, _bounded(name, handler)) for name, kind, handler in rows))
 
 
-_QUIET = frozenset({"status", "tracks.list", "tracks.get", "tracks.known"})
+_QUIET = frozenset({"status", "tracks.list", "tracks.get", "tracks.known", "listen.list", "devices"})
 """Asked often and changing nothing: logged where somebody asks for debug lines."""
 
 

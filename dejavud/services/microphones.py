@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import trio
@@ -36,7 +36,7 @@ class Microphones:
         rate_hz: int,
         *,
         open_microphone: OpenMicrophone,
-        list_devices: Callable[[], Sequence[object]],
+        list_devices: Callable[[], Sequence[Any]],
     ) -> None:
         self._workers = workers
         self._rate_hz = rate_hz
@@ -55,6 +55,10 @@ class Microphones:
             except MicrophoneUnavailable as error:
                 self._reason = str(error.details["reason"])
         return self._reason
+
+    async def devices(self) -> Sequence[Any]:
+        """Return the devices that can record, as `list_devices` does now; raises `MicrophoneUnavailable`."""
+        return await self._workers.thread(self._list_devices, abandon=True)
 
     async def take(self, duration_s: float, device: str | int | None, progress: Progress) -> Array:
         """Return `duration_s` of what is heard from now on: float32 [n], mono, at the engine's rate.

@@ -22,7 +22,7 @@ from dejavud.services import jobs, stream_jobs
 from dejavud.services.worker_streams import StreamJob, listening, received
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
     from contextlib import AbstractAsyncContextManager
 
 log = structlog.get_logger(__name__)
@@ -320,7 +320,7 @@ class InlineWorkers:
         """See `Workers.stream`."""
         items = function(*args)
 
-        async def taken() -> AsyncIterator[T]:
+        async def taken() -> AsyncGenerator[T]:
             while True:
                 await trio.lowlevel.checkpoint()
                 item = stream_jobs.next_item(items)
@@ -330,9 +330,11 @@ class InlineWorkers:
                     raise item.error
                 yield item
 
+        given = taken()
         try:
-            yield taken()
+            yield given
         finally:
+            await given.aclose()
             items.close()
 
     async def read(self, function: Callable[..., T], *args: object) -> T:

@@ -40,6 +40,8 @@ TABLE: dict[str, Codes] = {
     "worker_died": Codes(500, -32014, 1011),
     "unsupported_url": Codes(422, -32015, 1003),
     "unreachable_url": Codes(502, -32016, 1011),
+    "listener_not_found": Codes(404, -32017, 1003),
+    "source_stalled": Codes(502, -32018, 1011),
     "track_not_found": Codes(404, -32020, 1003),
     "track_id_taken": Codes(409, -32027, 1011),
     "index_unavailable": Codes(503, -32021, 1011),

@@ -44,7 +44,13 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         "DEJAVUD_WEBSOCKET_LISTEN": "127.0.0.1:0",
     }
     command = [sys.executable, "-m", "dejavud", "--log-format", "json"]
-    with subprocess.Popen(command, env=os.environ | places, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        env=os.environ | places | {"DEJAVUD_LISTEN_MICROPHONE": "off"},
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stderr is not None
         log = []
         for line in process.stderr:

@@ -19,8 +19,10 @@ from dejavud.services.commands import Call
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
+from dejavud.services.hearing import Library as HeardLibrary
 from dejavud.services.ingest import Ingest
 from dejavud.services.library import Library
+from dejavud.services.listeners import Listeners, ListenSettings
 from dejavud.services.maintenance import Maintenance
 from dejavud.services.microphones import Microphones
 from dejavud.services.migration import Migrator
@@ -74,6 +76,13 @@ class Bench:
                     settings=ScannerSettings(TrackerRules()),
                 ),
                 microphones=microphones,
+                listeners=Listeners(
+                    self.workers,
+                    self.hub,
+                    PARAMS,
+                    library=HeardLibrary(self.index, cache, self.match, 10.0),
+                    settings=ListenSettings(TrackerRules()),
+                ),
                 migrator=Migrator(self.index, self.workers, self.hub, PARAMS),
                 maintenance=Maintenance(
                     KeptIndex(self.index, self.index), self.workers, PARAMS, fingerprint_timeout_s=60.0
@@ -120,7 +129,8 @@ async def test_the_table_has_every_command(bench: Bench) -> None:
     tracks = {f"tracks.{name}" for name in ("list", "get", "known", "edit", "enable", "disable", "remove")}
     audio = {"recognize", "recognize_microphone", "scan", "fingerprint"}
     files = {"export", "import", "backup", "restore", "migrate"}
-    assert set(bench.table.names) == tracks | audio | files | {"status", "compact", "check", "shutdown"}
+    listening = {"devices", *(f"listen.{name}" for name in ("list", "add", "remove", "pause", "resume"))}
+    assert set(bench.table.names) == tracks | audio | files | listening | {"status", "compact", "check", "shutdown"}
 
 
 async def test_status_tells_how_the_daemon_is(bench: Bench, tmp_path: Path) -> None:
@@ -136,6 +146,7 @@ async def test_status_tells_how_the_daemon_is(bench: Bench, tmp_path: Path) -> N
     assert status["index"]["url"] == "memory://"
     assert status["engine"] == {"profile": PARAMS.profile, "params": PARAMS.digest}
     assert status["microphone"] == {"available": False, "reason": "no device of this machine can record"}
+    assert status["listeners"] == []
     assert status["endpoints"] == {"control": "ipc:///x", "http": ["http://127.0.0.1:1"]}
     assert status["queries"] == {"n_matched": 1, "n_unmatched": 0, "n_failed": 0}
     assert set(status["workers"]) == {"n_processes", "n_busy", "n_waiting", "n_died"}

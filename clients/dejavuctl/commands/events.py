@@ -24,7 +24,8 @@ examples:
   dejavuctl events match. track.added      only topics that begin so
   dejavuctl events match. --json | while read -r event; do …; done
 
-topics: match.recognized, track.added, track.removed, daemon.ready, daemon.stopping"""
+topics: match.recognized, match.started, match.updated, match.ended, listener.started, listener.state, listener.overrun,
+listener.stopped, track.added, track.removed, daemon.ready, daemon.stopping"""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -40,7 +41,7 @@ def check(options: Namespace) -> None:
 
 def run(options: Namespace, session: Session) -> int:
     """Print events; ends with `NoDaemon` when the publisher goes away."""
-    endpoint = options.events or _ask_endpoint(session)
+    endpoint = options.events or ask_endpoint(session)
     for n_events, event in enumerate(subscribe(endpoint, options.prefixes), start=1):
         session.out.show(event, _line(event))
         if n_events == options.count:
@@ -48,7 +49,8 @@ def run(options: Namespace, session: Session) -> int:
     return EXIT_MATCHED
 
 
-def _ask_endpoint(session: Session) -> str:
+def ask_endpoint(session: Session) -> str:
+    """Return where the daemon publishes; raises `NotPublished`."""
     with session.connect() as connection:
         endpoint = connection.call("status", {}).get("endpoints", {}).get("events")
     if not isinstance(endpoint, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dejavuctl.listeners import listener_line
 from dejavuctl.output import count, long_time, printable, size
 from dejavud import __version__
 from dejavud.wire.codes import EXIT_MATCHED
@@ -63,6 +64,8 @@ def _rows(status: Mapping[str, Any], endpoint: str) -> Iterator[tuple[str, str]]
         yield "engine", f"{engine.get('profile')}, parameters {engine.get('params')}"
     if microphone:
         yield "microphone", "available" if microphone.get("available") else f"not available: {microphone.get('reason')}"
+    for listener in status.get("listeners") or ():
+        yield "listens to", listener_line(listener)
     queries = _object(status, "queries")
     if queries:
         yield "queries", _figures(queries)

@@ -1,0 +1,52 @@
+"""``dejavuctl listen add``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dejavuctl.listeners import listener_line
+from dejavud.wire.codes import EXIT_MATCHED
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from dejavuctl.session import Session
+
+DESCRIPTION = "Has the daemon listen to one more source, now and after it is started again."
+EXAMPLES = """\
+examples:
+  dejavuctl listen add kitchen mic                         the default microphone
+  dejavuctl listen add bar "mic:USB Audio"                 one of `dejavuctl devices`, by name or number
+  dejavuctl listen add radio https://example.org/live.mp3  a stream
+  dejavuctl listen add tape /srv/tape.flac                 a file, as fast as it goes; realtime:/srv/tape.flac at its own pace
+  dejavuctl listen add pipe /run/sound.fifo --once         what a program writes to a pipe, until the daemon ends"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("name", metavar="NAME", help="what the listener is called in events")
+    parser.add_argument("source", metavar="SOURCE", help="mic, mic:DEVICE, an address, a file or a pipe")
+    parser.add_argument("--once", action="store_true", help="forget it when the daemon ends")
+
+
+def check(options: Namespace) -> None:
+    """Accept anything that parsed: what a source is, the daemon says."""
+
+
+def run(options: Namespace, session: Session) -> int:
+    """Add it, and print how it is."""
+    params = {"name": options.name, "source": _absolute(options.source), "once": options.once}
+    with session.connect() as connection:
+        view = connection.call("listen.add", params)
+    session.out.show(view, listener_line(view))
+    return EXIT_MATCHED
+
+
+def _absolute(source: str) -> str:
+    """Return `source` with a file of this machine by its whole path: the daemon's working directory is another."""
+    mark = "realtime:" if source.startswith("realtime:") else ""
+    path = Path(source.removeprefix(mark))
+    if "://" in source or source == "mic" or source.startswith("mic:") or not path.exists():
+        return source
+    return f"{mark}{path.absolute()}"

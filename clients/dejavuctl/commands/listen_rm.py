@@ -1,0 +1,14 @@
+"""``dejavuctl listen rm``."""
+
+from __future__ import annotations
+
+from dejavuctl.listeners import OneListener
+
+DESCRIPTION = "Stops listening to a source and forgets it."
+EXAMPLES = """\
+examples:
+  dejavuctl listen rm kitchen
+  dejavuctl listen ls                  what there is"""
+
+_COMMAND = OneListener("listen.remove", "removed")
+configure, check, run = _COMMAND.configure, _COMMAND.check, _COMMAND.run

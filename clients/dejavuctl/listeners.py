@@ -1,0 +1,57 @@
+"""What the commands about listeners share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dejavuctl.output import clock, printable, track_name
+from dejavud.wire.codes import EXIT_MATCHED
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Mapping
+
+    from dejavuctl.session import Session
+
+
+def listener_line(view: Mapping[str, Any]) -> str:
+    """Return a listener as a person reads it."""
+    parts = [f"{printable(view['listener'])}  {view['state']}", printable(view["source"])]
+    if view.get("format"):
+        parts.append(printable(view["format"]))
+    if view.get("level_db") is not None:
+        parts.append(f"{view['level_db']:.0f} dB")
+    if view.get("reason"):
+        parts.append(printable(view["reason"]))
+    if view.get("n_overruns"):
+        parts.append(f"{view['n_overruns']} overruns")
+    parts += [f"plays {play_text(play)}" for play in view.get("plays", ())]
+    return ", ".join(parts)
+
+
+def play_text(play: Mapping[str, Any]) -> str:
+    """Return what plays and where in it."""
+    track = play["track"]
+    return f"{track_name(track)}, {clock(play['track_end_s'])} of {clock(track['duration_s'])}"
+
+
+class OneListener:
+    """A command about one listener, by its name."""
+
+    def __init__(self, command: str, done: str) -> None:
+        self._command = command
+        self._done = done
+
+    def configure(self, parser: ArgumentParser) -> None:
+        """Say what the command takes."""
+        parser.add_argument("name", metavar="NAME", help="the listener's name, as `dejavuctl listen ls` has it")
+
+    def check(self, options: Namespace) -> None:
+        """Accept anything that parsed."""
+
+    def run(self, options: Namespace, session: Session) -> int:
+        """Have the daemon do it."""
+        with session.connect() as connection:
+            answer = connection.call(self._command, {"name": options.name})
+        session.out.show(answer, f"{self._done} {printable(options.name)}")
+        return EXIT_MATCHED

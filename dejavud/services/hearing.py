@@ -1,0 +1,388 @@
+"""What one listener hears, second by second, to plays that start, are refined and end.
+
+Two looks at the same sound.  The tracker keeps the exact record, some ten seconds late.  Until it knows, the last seconds are asked about as a query is,
+unless a play that is known explains them: that says quickly that a track plays.  Each play is told once, whichever of the two finds it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from dejavud.matching.tracker import Tracker
+from dejavud.matching.trail import HOP_FRAMES, RecentEvidence
+from dejavud.services.listen_jobs import TICK_FRAMES, moved
+from dejavud.values import Hashes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dejavud.fingerprint.params import Params
+    from dejavud.fingerprint.streaming import StreamPart
+    from dejavud.index.base import Index
+    from dejavud.matching.plays import Play
+    from dejavud.matching.tracker import Match, TrackerRules
+    from dejavud.services.constellations import ConstellationCache
+    from dejavud.services.listen_jobs import Look, Sound
+    from dejavud.values import Alignment, Constellation
+
+RECENT_STEPS, EXPLAINED_NATS = 5, 8.0
+"""A play explains what sounds now when the last second and a quarter is so much likelier with it than by chance."""
+NEAR_FRAMES = 4
+BEYOND_DOUBT = 1e-7
+"""What leaves so little doubt is told at once; what leaves more, when the next second says the same.  There are 86 400 of them a day."""
+AGAIN_FRAMES = 4 * TICK_FRAMES
+"""What was thought of so long ago is thought of no more."""
+YOUNG_FRAMES = 15 * TICK_FRAMES
+"""So long a track may turn out to be at another of its repetitions."""
+UNHEARD_FRAMES = 3 * TICK_FRAMES
+"""A track is played once more, from elsewhere, only where the one that plays has not been heard for so long."""
+SLACK_FRAMES = TICK_FRAMES
+TRUSTED_FRAMES = 2 * TICK_FRAMES
+"""Where looks have seen a play for so much longer than the tracker has, it is the tracker that was deaf."""
+MOVED_FRAMES = 16
+"""Half a second: what changes a play by more is told."""
+LONGEST_FILL_FRAMES = 4096
+SILENT_DEPTH = 255
+
+
+@dataclass(slots=True, eq=False)
+class HeardPlay:
+    """A play as far as it is known; frames are of the listener's clock.
+
+    delta : track frame less listener's frame.
+    first_frame, seen_frame : where it is heard from, and up to where so far.
+    looked_frame : up to where looks have seen it.
+    twins : other tracks that hold the same recording.
+    records : what the tracker says of it, in order: of a play under noise it may lose the thread.
+    """
+
+    id: int
+    track_id: int
+    delta: int
+    first_frame: int
+    seen_frame: int
+    confidence: float
+    twins: tuple[int, ...] = ()
+    looked_frame: int = 0
+    records: list[Play] = field(default_factory=list)
+
+    @property
+    def track_first_frame(self) -> int:
+        """Return where in the track it begins."""
+        delta = _delta(self.records[0]) if self.records else self.delta
+        return max(0, self.first_frame + delta)
+
+    @property
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """Return where in it the track is not heard, as far as the tracker knows."""
+        between = [(a.end_frame, b.first_frame) for a, b in pairwise(self.records) if a.end_frame < b.first_frame]
+        return tuple(sorted([*between, *(gap for record in self.records for gap in record.gaps)]))
+
+    @property
+    def coverage(self) -> float:
+        """Return the share of it in which the track is heard, 0 to 1."""
+        silent = sum(end - first for first, end in self.gaps)
+        return max(0.0, 1.0 - silent / max(1, self.seen_frame - self.first_frame))
+
+    @property
+    def track_seen_frame(self) -> int:
+        """Return where in the track it was heard last."""
+        return max(0, self.seen_frame + self.delta)
+
+    def is_of(self, track_id: int, twins: Iterable[int]) -> bool:
+        """Tell whether it is a play of this recording."""
+        return self.track_id == track_id or track_id in self.twins or self.track_id in twins
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What has become known of a play."""
+
+    kind: Literal["started", "updated", "ended"]
+    play: HeardPlay
+
+
+@dataclass(frozen=True, slots=True)
+class _Thought:
+    """A track that may play, and when it was thought of."""
+
+    track_id: int
+    delta: int
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What is asked.  lookup_s : for one look-up."""
+
+    index: Index
+    constellations: ConstellationCache
+    match: Match
+    lookup_s: float
+
+    def n_frames(self, params: Params) -> float:
+        """Return how many frames of music the index holds."""
+        return self.index.statistics().duration_s * params.frames_per_s
+
+
+@dataclass(slots=True)
+class Hearing:
+    """Follows one listener's sound.  For one thread at a time; everything here may block.
+
+    ids : numbers for plays, unique in the daemon's life.
+    """
+
+    params: Params
+    rules: TrackerRules
+    library: Library
+    ids: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
+    plays: list[HeardPlay] = field(default_factory=list)
+    _ended: list[HeardPlay] = field(default_factory=list)
+    _thoughts: list[_Thought] = field(default_factory=list)
+    _tracker: Tracker | None = None
+    _origin: int = 0  # the tracker's frame 0 on the listener's clock
+    _tracked_to: int = 0  # the listener's frame up to which the tracker has heard
+    _sounding: set[int] = field(default_factory=set)  # tracks that the tracker follows
+    _changes: list[Change] = field(default_factory=list)
+
+    def hear(self, sound: Sound, base: int) -> list[Change]:
+        """Return what `sound` makes known; its frame 0 is `base` on the listener's clock, which never goes back."""
+        end = base + sound.end_frame
+        for look in sound.looks:
+            self._look(look, base + look.first_frame)
+        for part in sound.parts:
+            self._fill(base + part.first_frame)
+            self._feed(moved(part, base))
+        if sound.is_silent and end - self._tracked_to >= HOP_FRAMES:
+            self._fill(end)
+        self._expire(self._tracked_to)
+        return self._taken()
+
+    def finish(self) -> list[Change]:
+        """End every play: the source is gone for longer than a play may pause."""
+        if self._tracker is not None:
+            final = self._tracker.finish(self.library.constellations.read, self.library.n_frames(self.params))
+            self._tie(map(self._placed, final), ())
+            self._tracker = None
+        self._expire(None)
+        return self._taken()
+
+    @property
+    def max_gap_frames(self) -> int:
+        """Return how long a play may pause."""
+        return round(self.rules.max_gap_s * self.params.frames_per_s)
+
+    def _taken(self) -> list[Change]:
+        changes, self._changes = self._changes, []
+        return changes
+
+    def _tell(self, kind: Literal["started", "updated", "ended"], play: HeardPlay) -> None:
+        self._changes.append(Change(kind, play))
+
+    # -- quickly ----------------------------------------------------------------------------------------------------
+
+    def _look(self, look: Look, first: int) -> None:
+        """Ask about the last few seconds, unless a play that is known explains them."""
+        n_frames = look.query.evidence.n_frames
+        end = first + n_frames
+        if not n_frames or self._is_explained(look, first, end):
+            return
+        library = self.library
+        hits = library.index.lookup(look.query.hashes, timeout_s=library.lookup_s)
+        if not len(hits):
+            return
+        for answer in library.match(look.query, hits, library.constellations.read, library.n_frames(self.params)):
+            self._answered(answer, first)
+
+    def _is_explained(self, look: Look, first: int, end: int) -> bool:
+        """Tell whether a play that is known is what sounds at the end of a look; where it is, it has been seen up to there."""
+        explained = False
+        evidence = RecentEvidence(self.params.bin_min, self.params.bin_max - self.params.bin_min, 1)
+        evidence.append(look.query.evidence.depths[0], 0)
+        tracks = self.library.constellations.read([play.track_id for play in self.plays])
+        for play in self.plays:
+            if play.track_id in tracks and _nats(evidence, tracks[play.track_id], play.delta + first) >= EXPLAINED_NATS:
+                _see(play, end)
+                explained = True
+        return explained
+
+    def _answered(self, answer: Alignment, first: int) -> None:
+        """Take note of a track that sounds in a look that begins at the frame `first`."""
+        delta, end = round(answer.delta_frames) - first, first + round(answer.last_frame)
+        begun = max(first + round(answer.first_frame), -delta)
+        for play in self.plays:
+            if play.is_of(answer.track_id, answer.twins) and self._is_again(play, answer.track_id, delta, begun, end):
+                return
+        sure_by_itself = 1.0 - answer.confidence <= BEYOND_DOUBT and all(
+            play.track_id != answer.track_id for play in self.plays
+        )
+        self._thoughts = [thought for thought in self._thoughts if end - thought.frame <= AGAIN_FRAMES]
+        thought_before = any(
+            thought.track_id == answer.track_id and abs(thought.delta - delta) <= NEAR_FRAMES and thought.frame < end
+            for thought in self._thoughts
+        )
+        if sure_by_itself or thought_before:
+            confidence = float(answer.confidence)
+            play = HeardPlay(self.ids(), answer.track_id, delta, begun, end, confidence, answer.twins, end)
+            self.plays.append(play)
+            self._tell("started", play)
+        else:
+            self._thoughts.append(_Thought(answer.track_id, delta, end))
+
+    def _is_again(self, play: HeardPlay, track_id: int, delta: int, begun: int, end: int) -> bool:
+        """Tell whether what was heard from `begun` to `end` is `play`, which then goes on there."""
+        if track_id == play.track_id and abs(delta - play.delta) > NEAR_FRAMES:
+            goes_on = (
+                begun - play.seen_frame <= self.max_gap_frames and delta + begun >= play.track_seen_frame - SLACK_FRAMES
+            )
+            is_young = not play.records and end - play.first_frame <= YOUNG_FRAMES
+            if not (goes_on or is_young):
+                return end - play.seen_frame <= UNHEARD_FRAMES
+            play.delta = delta
+        elif track_id != play.track_id and begun - play.seen_frame > self.max_gap_frames:
+            return False
+        _see(play, end)
+        return True
+
+    # -- exactly ----------------------------------------------------------------------------------------------------
+
+    def _fill(self, end: int) -> None:
+        """Have the tracker hear silence up to `end`: the source was silent, or away."""
+        from dejavud.fingerprint.streaming import StreamPart  # noqa: PLC0415 - scipy, which the daemon starts without
+
+        if self._tracker is None:
+            self._origin = self._tracked_to = end
+            self._tracker = Tracker(self.params, self.rules, self.library.match)
+        while self._tracked_to < end:
+            n_frames = min(end - self._tracked_to, LONGEST_FILL_FRAMES)
+            depths = np.full((n_frames, self.params.bin_max - self.params.bin_min), SILENT_DEPTH, np.uint8)
+            self._feed(StreamPart(self._tracked_to, depths, Hashes.concatenate([])))
+
+    def _feed(self, part: StreamPart) -> None:
+        """Have the tracker hear `part`, on the listener's clock."""
+        assert self._tracker is not None  # noqa: S101 - _fill has made it
+        skipped = self._tracked_to - part.first_frame
+        if skipped > 0:
+            return  # the source's clock went back: it has been heard
+        own = moved(part, -self._origin)
+        hits = self.library.index.lookup(own.hashes, timeout_s=self.library.lookup_s)
+        read, n_frames = self.library.constellations.read, self.library.n_frames(self.params)
+        final = self._tracker.feed(own, hits, read, n_frames)
+        self._tracked_to = part.end_frame
+        self._tie(map(self._placed, final), map(self._placed, self._tracker.sounding()))
+
+    def _placed(self, play: Play) -> Play:
+        """Return a play of the tracker on the listener's clock."""
+        origin = self._origin
+        gaps = tuple((first + origin, end + origin) for first, end in play.gaps)
+        return replace(play, first_frame=play.first_frame + origin, end_frame=play.end_frame + origin, gaps=gaps)
+
+    def _tie(self, final: Iterable[Play], sounding: Iterable[Play]) -> None:
+        """Bring the exact record and the plays that were told together."""
+        for exact in final:
+            play = self._play_of(exact)
+            if play is not None:
+                self._refine(play, exact, tell=False)
+                if play.looked_frame - exact.end_frame <= TRUSTED_FRAMES:
+                    self._end(play)
+        self._sounding = set()
+        for exact in sounding:
+            self._sounding.add(exact.track_id)
+            play = self._play_of(exact)
+            if play is not None:
+                self._refine(play, exact, tell=True)
+
+    def _play_of(self, exact: Play) -> HeardPlay | None:
+        """Return the play that is `exact`, told now if it was not before; None for one that has ended already."""
+        for play in sorted(self.plays, key=lambda play: play.track_id != exact.track_id):
+            if play.is_of(exact.track_id, exact.twins) and self._meets(play, exact):
+                return play
+        if any(play.is_of(exact.track_id, exact.twins) and _overlap(play, exact) for play in self._ended):
+            return None
+        first, end = exact.first_frame, exact.end_frame
+        play = HeardPlay(self.ids(), exact.track_id, _delta(exact), first, end, exact.confidence, exact.twins)
+        play.records.append(exact)
+        self.plays.append(play)
+        self._tell("started", play)
+        return play
+
+    def _meets(self, play: HeardPlay, exact: Play) -> bool:
+        """Tell whether `exact` is a record of `play`, of which it has the recording."""
+        gap = self.max_gap_frames
+        if exact.first_frame > play.seen_frame + gap or play.first_frame > exact.end_frame + gap:
+            return False
+        if not play.records or abs(_delta(exact) - play.delta) <= NEAR_FRAMES or _record_of(play, exact) is not None:
+            return True
+        goes_on = exact.first_frame + _delta(exact) >= play.records[-1].track_end_frame - SLACK_FRAMES
+        return goes_on and exact.first_frame >= play.records[-1].end_frame - SLACK_FRAMES
+
+    def _refine(self, play: HeardPlay, exact: Play, *, tell: bool) -> None:
+        """Take the tracker's word for `play`, but where it has not heard what looks have seen."""
+        known, first, track_id, n_gaps = bool(play.records), play.first_frame, play.track_id, len(play.gaps)
+        record = _record_of(play, exact)
+        if record is not None:
+            play.records.remove(record)
+        play.records = sorted([*play.records, exact], key=lambda one: one.first_frame)
+        play.track_id, play.twins = exact.track_id, exact.twins
+        play.confidence = max(play.confidence, exact.confidence)
+        begun = play.records[0].first_frame
+        is_deaf = known or abs(_delta(exact) - play.delta) <= NEAR_FRAMES
+        if begun < first + TRUSTED_FRAMES or not is_deaf:
+            play.first_frame = begun
+        if exact.end_frame >= play.seen_frame - 2 * HOP_FRAMES:
+            play.delta = _delta(exact)
+        play.seen_frame = max(play.seen_frame, exact.end_frame)
+        has_moved = abs(play.first_frame - first) > MOVED_FRAMES or n_gaps != len(play.gaps)
+        if tell and (not known or has_moved or track_id != play.track_id):
+            self._tell("updated", play)
+
+    # -- ending -----------------------------------------------------------------------------------------------------
+
+    def _expire(self, tracked_to: int | None) -> None:
+        """End the plays that the tracker knows nothing of, long after they were heard last; all where `tracked_to` is None."""
+        patience = self.max_gap_frames + 2 * HOP_FRAMES
+        for play in list(self.plays):
+            if tracked_to is None or (play.track_id not in self._sounding and tracked_to - play.seen_frame > patience):
+                self._end(play)
+
+    def _end(self, play: HeardPlay) -> None:
+        self.plays.remove(play)
+        if play.records and play.looked_frame - play.records[-1].end_frame <= TRUSTED_FRAMES:
+            play.seen_frame = play.records[-1].end_frame
+        oldest = play.seen_frame - 4 * self.max_gap_frames - YOUNG_FRAMES
+        self._ended = [*(other for other in self._ended if other.seen_frame > oldest), play]
+        self._tell("ended", play)
+
+
+def _see(play: HeardPlay, end: int) -> None:
+    """Take note that a look has seen `play` up to the frame `end`."""
+    play.looked_frame = max(play.looked_frame, end)
+    play.seen_frame = max(play.seen_frame, end)
+
+
+def _record_of(play: HeardPlay, exact: Play) -> Play | None:
+    """Return what the tracker said of the same stretch of `play` before."""
+    for record in play.records:
+        if record.first_frame < exact.end_frame and exact.first_frame < record.end_frame:
+            return record
+    return None
+
+
+def _delta(play: Play) -> int:
+    """Return the shift at which a play ends, track frame less listener's frame."""
+    return play.track_end_frame - play.end_frame
+
+
+def _nats(evidence: RecentEvidence, track: Constellation, delta: int) -> float:
+    """Return how much likelier the last second and a quarter of `evidence` is with `track` laid at `delta` than by chance."""
+    steps = evidence.lay(track, delta, 0, evidence.end_frame)
+    return float(steps.log_ratios()[-RECENT_STEPS:].sum())
+
+
+def _overlap(play: HeardPlay, exact: Play) -> bool:
+    return play.first_frame < exact.end_frame and exact.first_frame < play.seen_frame

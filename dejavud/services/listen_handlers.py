@@ -1,0 +1,92 @@
+"""The commands of listening: what listens, and the devices that could."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from structlog.contextvars import bind_contextvars
+
+from dejavud.errors import InvalidRequest
+from dejavud.services.listeners import parse_source
+
+if TYPE_CHECKING:
+    from dejavud.services.commands import Call, Handler
+    from dejavud.services.listeners import Listeners
+    from dejavud.services.microphones import Microphones
+
+
+@dataclass(frozen=True, slots=True)
+class AddListener:
+    """Parameters of ``listen.add``; with `once` it is forgotten when the daemon ends."""
+
+    name: str
+    source: str
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NamedListener:
+    """Parameters of the commands about one listener."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoParameters:
+    """None."""
+
+
+class ListenHandlers:
+    """One method a command."""
+
+    def __init__(self, listeners: Listeners, microphones: Microphones) -> None:
+        self._listeners = listeners
+        self._microphones = microphones
+
+    def rows(self) -> tuple[tuple[str, type, Handler], ...]:
+        """Return the rows of the command table."""
+        return (
+            ("devices", NoParameters, self.devices),
+            ("listen.list", NoParameters, self.list),
+            ("listen.add", AddListener, self.add),
+            ("listen.remove", NamedListener, self.remove),
+            ("listen.pause", NamedListener, self.pause),
+            ("listen.resume", NamedListener, self.resume),
+        )
+
+    async def devices(self, _params: NoParameters, _call: Call) -> dict[str, Any]:
+        """Return what can record."""
+        return {"devices": [asdict(device) for device in await self._microphones.devices()]}
+
+    async def list(self, _params: NoParameters, _call: Call) -> dict[str, Any]:
+        """Return every listener."""
+        return {"listeners": self._listeners.view()}
+
+    async def add(self, params: AddListener, call: Call) -> dict[str, Any]:
+        """Listen to one more source."""
+        bind_contextvars(listener=params.name)
+        if parse_source(params.source).is_path and not call.may_read_paths:
+            raise InvalidRequest(reason="files and pipes are listened to for the local control socket only")
+        await self._listeners.add(params.name, params.source, remembered=not params.once)
+        return self._listeners.view_of(params.name)
+
+    async def remove(self, params: NamedListener, _call: Call) -> dict[str, Any]:
+        """Stop listening to one."""
+        bind_contextvars(listener=params.name)
+        view = self._listeners.view_of(params.name)
+        await self._listeners.remove(params.name)
+        return {"removed": view}
+
+    async def pause(self, params: NamedListener, _call: Call) -> dict[str, Any]:
+        """Close a listener's source until it is resumed."""
+        return await self._turn(params, paused=True)
+
+    async def resume(self, params: NamedListener, _call: Call) -> dict[str, Any]:
+        """Listen again."""
+        return await self._turn(params, paused=False)
+
+    async def _turn(self, params: NamedListener, *, paused: bool) -> dict[str, Any]:
+        bind_contextvars(listener=params.name)
+        await self._listeners.pause(params.name, paused=paused)
+        return self._listeners.view_of(params.name)
