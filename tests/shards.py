@@ -28,6 +28,10 @@ N_SHARDS = 3
 ROLE = "library"
 """Whom the daemons log in as: no administrator, on any of the servers."""
 ROLE_PASSWORD = "Nur-fuer-Leser"  # noqa: S105 - of servers that live as long as the tests and listen on loopback
+LOGGED_POSTGRESQL = ("-c", "log_statement=all")
+KEPT_MARIADB = "--innodb-flush-log-at-trx-commit=2"
+"""What is committed outlives the process."""
+LOGGED_MARIADB = (KEPT_MARIADB, "--general-log", "--general-log-file=general.log")
 _TABLES = ("meta", "tracks", "constellations", "changes")
 
 
@@ -211,24 +215,22 @@ def _run(command: list[str], given: str = "") -> None:
 
 
 @contextmanager
-def sharded_postgresql_cluster(hash_bits: int = 32) -> Iterator[Cluster]:
-    """Give a distributed PostgreSQL of its own until the block ends."""
+def sharded_postgresql_cluster(options: Sequence[str] = LOGGED_POSTGRESQL) -> Iterator[Cluster]:
+    """Give a distributed PostgreSQL of its own until the block ends; `options` are its shards'."""
     with ExitStack() as stack:
         coordinator = stack.enter_context(running(PostgreSQL))
-        shards = [stack.enter_context(running(PostgreSQL, ("-c", "log_statement=all"))) for _ in range(N_SHARDS)]
-        yield ShardedPostgreSQL(coordinator, shards, hash_bits)
+        shards = [stack.enter_context(running(PostgreSQL, options)) for _ in range(N_SHARDS)]
+        yield ShardedPostgreSQL(coordinator, shards)
 
 
 @contextmanager
-def sharded_mariadb_cluster(hash_bits: int = 32) -> Iterator[Cluster]:
-    """Give a distributed MariaDB of its own until the block ends."""
+def sharded_mariadb_cluster(options: Sequence[str] = LOGGED_MARIADB) -> Iterator[Cluster]:
+    """Give a distributed MariaDB of its own until the block ends; `options` are its shards'."""
     with ExitStack() as stack:
-        kept = "--innodb-flush-log-at-trx-commit=2"  # what is committed outlives the process
-        spider = [kept, *_options(FILES / "mariadb-coordinator.cnf")]
+        spider = [KEPT_MARIADB, *_options(FILES / "mariadb-coordinator.cnf")]
         coordinator = stack.enter_context(running(MariaDB, spider))
-        logged = (kept, "--general-log", "--general-log-file=general.log")
-        shards = [stack.enter_context(running(MariaDB, logged)) for _ in range(N_SHARDS)]
-        yield ShardedMariaDB(coordinator, shards, hash_bits)
+        shards = [stack.enter_context(running(MariaDB, options)) for _ in range(N_SHARDS)]
+        yield ShardedMariaDB(coordinator, shards)
 
 
 def _options(file: Path) -> list[str]:
