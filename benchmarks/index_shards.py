@@ -14,10 +14,11 @@ import sys
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from index_lookup import Music, timed
-from index_servers import QUERIES, SERVERS, grow
+from index_servers import QUERIES, SERVERS, SETTLED, grow
+from sqlalchemy import create_engine
 
 from dejavud.fingerprint.params import Params
 from dejavud.index.sql import open_sql
@@ -32,25 +33,37 @@ if TYPE_CHECKING:
 CLUSTERS = {"postgresql": sharded_postgresql_cluster, "mariadb": sharded_mariadb_cluster}
 
 
+class SetUp(NamedTuple):
+    """A database, and the URLs of those that hold its postings."""
+
+    url: str
+    places: list[str]
+
+
 @contextmanager
-def one_server(kind: str) -> Iterator[str]:
-    """Give the URL of a database that is whole."""
+def one_server(kind: str) -> Iterator[SetUp]:
+    """Give a database that is whole."""
     program, options = SERVERS[kind]
     with running(program, options) as server, server.database() as url:
-        yield url
+        yield SetUp(url, [url])
 
 
 @contextmanager
-def three_shards(kind: str) -> Iterator[str]:
-    """Give the URL of a database whose postings are on three servers."""
+def three_shards(kind: str) -> Iterator[SetUp]:
+    """Give a database whose postings are on three servers."""
     with CLUSTERS[kind](options=SERVERS[kind][1]) as cluster:
-        yield cluster.url
+        yield SetUp(cluster.url, [cluster.url_on(shard) for shard in cluster.shards])
 
 
-def measure(url: str, n_postings: int) -> Iterator[tuple[str, Any]]:
+def measure(kind: str, set_up: SetUp, n_postings: int) -> Iterator[tuple[str, Any]]:
     """Give the figures of one set-up, everything warm, each query a new one."""
-    with open_sql(url, Params()) as index:
+    with open_sql(set_up.url, Params()) as index:
         yield "written, postings/s", grow(index, n_postings)["postings_per_s"]
+        for url in set_up.places:
+            engine = create_engine(url, isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                connection.exec_driver_sql(SETTLED[kind]).close()
+            engine.dispose()
         music = Music(Params(), seed=2)
         index.lookup(music.query(max(QUERIES)))
         for n_hashes, n_repeats in QUERIES.items():
@@ -67,8 +80,8 @@ def main() -> None:
     options = parser.parse_args()
     for kind in options.server or SERVERS:
         for name, given in (("one server", one_server), ("three shards", three_shards)):
-            with given(kind) as url:
-                figures = {"server": kind, "set-up": name, **dict(measure(url, round(options.millions * 1e6)))}
+            with given(kind) as set_up:
+                figures = {"server": kind, "set-up": name, **dict(measure(kind, set_up, round(options.millions * 1e6)))}
             lines = (f"{key:32}{value!s:>24}" for key, value in figures.items())
             print(json.dumps(figures) if options.json else "\n".join((*lines, "")), flush=True)
 

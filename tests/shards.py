@@ -161,12 +161,25 @@ class ShardedPostgreSQL(Cluster):
         url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.coordinator.port}/{self.database}"
         self._psql(url, "postgresql-coordinator.sql", {"user": ROLE, "password": ROLE_PASSWORD, **places, **ports})
 
-    def _psql(self, url: str, file: str, variables: dict[str, str]) -> None:
+    def grow(self, server: Server) -> None:
+        """Have `server` be the fourth shard, which takes over half of what the first has."""
+        self._admit(server)
+        self._set_up_shard(server)
+        place = {"new": "shard4", "host": "127.0.0.1", "port": str(server.port), "dbname": self.database}
+        split = {"old": "shard1", "modulus": "3", "remainder": "0"}
+        url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.coordinator.port}/{self.database}"
+        login = {"user": ROLE, "password": ROLE_PASSWORD}
+        told = self._psql(url, "postgresql-add-shard.sql", {**place, **split, **login})
+        with self._connected(self.shards[0]) as connection:
+            for statement in told.splitlines()[-3:-1]:
+                connection.exec_driver_sql(statement)
+
+    def _psql(self, url: str, file: str, variables: dict[str, str]) -> str:
         if self._hash_bits > 32:
             variables["hash_type"] = "bigint"
         words = [word for name, value in variables.items() for word in ("--set", f"{name}={value}")]
         psql = [str(self.coordinator._programs / "psql"), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1"]
-        _run([*psql, *words, url.replace("+psycopg2", ""), "--file", str(FILES / file)])
+        return _run([*psql, *words, url.replace("+psycopg2", ""), "--file", str(FILES / file)])
 
 
 class ShardedMariaDB(Cluster):
@@ -209,13 +222,14 @@ class ShardedMariaDB(Cluster):
         _run(["mariadb", "--no-defaults", *login, self.database], script)
 
 
-def _run(command: list[str], given: str = "") -> None:
+def _run(command: list[str], given: str = "") -> str:
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, env=os.environ)
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @contextmanager
-def sharded_postgresql_cluster(options: Sequence[str] = LOGGED_POSTGRESQL) -> Iterator[Cluster]:
+def sharded_postgresql_cluster(options: Sequence[str] = LOGGED_POSTGRESQL) -> Iterator[ShardedPostgreSQL]:
     """Give a distributed PostgreSQL of its own until the block ends; `options` are its shards'."""
     with ExitStack() as stack:
         coordinator = stack.enter_context(running(PostgreSQL))
@@ -255,7 +269,7 @@ def cluster(any_cluster: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def sharded_postgresql() -> Iterator[Cluster]:
+def sharded_postgresql() -> Iterator[ShardedPostgreSQL]:
     """Give a distributed PostgreSQL that all tests share."""
     with sharded_postgresql_cluster() as cluster:
         yield cluster

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import PostgreSQL, running
 from index_entries import meetings_of, new_track, rows_of
 
 from dejavud.errors import IndexAway, IndexDamaged
@@ -17,7 +18,7 @@ from dejavud.index.sql import SqlIndex, open_sql
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from shards import Cluster
+    from shards import Cluster, ShardedPostgreSQL
 
     from dejavud.fingerprint.params import Params
     from dejavud.values import Hashes, Hits
@@ -55,9 +56,15 @@ def is_more_than(listed: list[int], n: int) -> bool:
 
 
 def whole(index: SqlIndex) -> Hits:
-    """Return the hits of the query once nothing is unseen."""
-    until(lambda: not index.lookup(QUERY).unseen)
-    return index.lookup(QUERY)
+    """Return the hits of the query, of the first answer to which nothing is unseen."""
+    answers: list[Hits] = []
+
+    def is_whole() -> bool:
+        answers.append(index.lookup(QUERY))
+        return not answers[-1].unseen
+
+    until(is_whole)
+    return answers[-1]
 
 
 def test_every_shard_is_asked_by_one_statement_and_at_the_same_time(
@@ -252,3 +259,22 @@ def test_an_index_of_wide_hashes_is_set_up_by_the_same_files(sharded_postgresql:
         wider = type(hashes)(hashes.values.astype("uint64") << 32 | 0xFFFFFFFF, hashes.offsets)
         [added] = index.add([new_track(1, hashes=wider)])
         assert rows_of(index.lookup(wider)) == meetings_of(wider, {added.id: wider})
+
+
+def test_a_shard_is_added_as_its_file_says(sharded_postgresql: ShardedPostgreSQL, params: Params) -> None:
+    """Half of what one shard holds moves to a fourth; every posting is there once, and new ones go to all four."""
+    cluster = sharded_postgresql.beside(32)
+    entries = [new_track(seed) for seed in range(6)]
+    with open_sql(cluster.url, params) as index:
+        added = index.add(entries[:4])
+    stored = {track.id: entry.hashes for track, entry in zip(added, entries, strict=False)}
+    with running(PostgreSQL) as server:
+        cluster.grow(server)
+        with open_sql(cluster.url, params) as index:
+            assert rows_of(index.lookup(QUERY)) == meetings_of(QUERY, stored)
+            more = index.add(entries[4:])
+            stored |= {track.id: entry.hashes for track, entry in zip(more, entries[4:], strict=True)}
+            assert rows_of(index.lookup(QUERY)) == meetings_of(QUERY, stored)
+            server.stop()
+            [reason] = index.lookup(QUERY).unseen
+            assert reason.startswith("shard4: ")
