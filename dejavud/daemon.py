@@ -146,23 +146,26 @@ async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Li
             async with _ended_with_block() as doors:
                 lifetime.endpoints |= await _open_doors(doors, config, command_table(services), uploads)
                 async with _ended_with_block() as listening:
-                    listening.start_soon(_listen, services, config)
+                    configured = [
+                        (name, source) for name, _, source in (one.partition("=") for one in config.listen.sources)
+                    ]
+                    await listening.start(services.listeners.serve, configured)
+                    listening.start_soon(_listen_to_microphone, services, config)
                     lifetime.ready()
                     await lifetime.stop.wait()
                     lifetime.stopping()
 
 
-async def _listen(services: Services, config: Config) -> None:
-    """Run the listeners: to the default microphone too, where there is one, unless told not to."""
-    configured = [(name, source) for name, _, source in (text.partition("=") for text in config.listen.sources)]
+async def _listen_to_microphone(services: Services, config: Config) -> None:
+    """Listen to the default microphone too, where there is one, unless told not to; and say which."""
     unavailable = await services.microphones.unavailable()  # which the first `status` need not wait for then
-    if config.listen.microphone == "auto" and isinstance(services.params, Params):
-        if unavailable:
-            log.info("microphone_not_listened_to", reason=unavailable)
-        elif MICROPHONE not in dict(configured):
-            log.info("microphone_listened_to", stored=False, how_not_to="set listen.microphone to off")
-            configured.insert(0, (MICROPHONE, "mic"))
-    await services.listeners.serve(configured)
+    if config.listen.microphone != "auto" or not isinstance(services.params, Params):
+        return
+    if unavailable:
+        log.info("microphone_not_listened_to", reason=unavailable)
+    elif not any(view["listener"] == MICROPHONE for view in services.listeners.view()):
+        log.info("microphone_listened_to", stored=False, how_not_to="set listen.microphone to off")
+        await services.listeners.add(MICROPHONE, "mic", remembered=False)
 
 
 def _services(

@@ -157,15 +157,20 @@ async def run_to_the_end(
 
 
 @asynccontextmanager
-async def running_daemon(place: Place, *arguments: str) -> AsyncIterator[RunningDaemon]:
-    """Give a daemon that is ready; it is killed when the block ends, if it has not ended by then."""
+async def running_daemon(
+    place: Place, *arguments: str, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[RunningDaemon]:
+    """Give a daemon that is ready; it is killed when the block ends, if it has not ended by then.
+
+    environment : goes before that of `place`.
+    """
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         await trio.Path(place.environment["NOTIFY_SOCKET"]).unlink(missing_ok=True)
         await notify.bind(place.environment["NOTIFY_SOCKET"])
         with log_file(place).open("wb") as log:
             process = await trio.lowlevel.open_process(
                 [sys.executable, "-m", "dejavud", *place.arguments, "--log-format", "json", *arguments],
-                env=place.environment,
+                env={**place.environment, **(environment or {})},
                 cwd=place.folder,
                 stdout=log,
                 stderr=log,

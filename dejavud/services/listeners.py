@@ -166,7 +166,6 @@ class Listeners:
         self._ids = itertools.count(1)
         self._listeners: dict[str, Listener] = {}
         self._nursery: trio.Nursery | None = None
-        self.microphone = "off"
 
     async def serve(
         self, configured: Sequence[tuple[str, str]], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -175,12 +174,19 @@ class Listeners:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for name, source in configured:
-                await self.add(name, source, remembered=False)
-            for kept in self._remembered():
+                await self._begin(name, source, remembered=False, paused=False)
+            for kept in await self._workers.thread(self._remembered):
                 if kept["name"] not in self._listeners:
-                    await self.add(kept["name"], kept["source"], remembered=True, paused=bool(kept.get("paused")))
+                    await self._begin(kept["name"], kept["source"], remembered=True, paused=bool(kept.get("paused")))
             task_status.started()
             await trio.sleep_forever()
+
+    async def _begin(self, name: str, source: str, *, remembered: bool, paused: bool) -> None:
+        """Add a listener; one that is refused is said, and the daemon goes on without it."""
+        try:
+            await self.add(name, source, remembered=remembered, paused=paused)
+        except DejavudError as error:
+            log.error("listener_refused", listener=name, reason=error.message)  # noqa: TRY400 - said whole by its message
 
     # -- what is asked of it ----------------------------------------------------------------------------------------
 
