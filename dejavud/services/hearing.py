@@ -59,6 +59,7 @@ class HeardPlay:
     looked_frame : up to where looks have seen it.
     twins : other tracks that hold the same recording.
     records : what the tracker says of it, in order: of a play under noise it may lose the thread.
+    past : shifts at which it was taken to lie before: under noise one repetition is easily taken for another.
     """
 
     id: int
@@ -70,6 +71,17 @@ class HeardPlay:
     twins: tuple[int, ...] = ()
     looked_frame: int = 0
     records: list[Play] = field(default_factory=list)
+    past: list[int] = field(default_factory=list)
+
+    def lies_at(self, delta: int) -> bool:
+        """Tell whether it is, or was, taken to lie at `delta`."""
+        return any(abs(delta - known) <= NEAR_FRAMES for known in (self.delta, *self.past))
+
+    def lay(self, delta: int) -> None:
+        """Take it to lie at `delta`."""
+        if not self.lies_at(delta):
+            self.past.append(self.delta)
+        self.delta = delta
 
     @property
     def track_first_frame(self) -> int:
@@ -241,9 +253,9 @@ class Hearing:
                 begun - play.seen_frame <= self.max_gap_frames and delta + begun >= play.track_seen_frame - SLACK_FRAMES
             )
             is_young = not play.records and end - play.first_frame <= YOUNG_FRAMES
-            if not (goes_on or is_young):
+            if not (goes_on or is_young or (play.lies_at(delta) and begun - play.seen_frame <= self.max_gap_frames)):
                 return end - play.seen_frame <= UNHEARD_FRAMES
-            play.delta = delta
+            play.lay(delta)
         elif track_id != play.track_id and begun - play.seen_frame > self.max_gap_frames:
             return False
         _see(play, end)
@@ -316,7 +328,7 @@ class Hearing:
         gap = self.max_gap_frames
         if exact.first_frame > play.seen_frame + gap or play.first_frame > exact.end_frame + gap:
             return False
-        if not play.records or abs(_delta(exact) - play.delta) <= NEAR_FRAMES or _record_of(play, exact) is not None:
+        if not play.records or play.lies_at(_delta(exact)) or _record_of(play, exact) is not None:
             return True
         goes_on = exact.first_frame + _delta(exact) >= play.records[-1].track_end_frame - SLACK_FRAMES
         return goes_on and exact.first_frame >= play.records[-1].end_frame - SLACK_FRAMES
@@ -331,11 +343,10 @@ class Hearing:
         play.track_id, play.twins = exact.track_id, exact.twins
         play.confidence = max(play.confidence, exact.confidence)
         begun = play.records[0].first_frame
-        is_deaf = known or abs(_delta(exact) - play.delta) <= NEAR_FRAMES
-        if begun < first + TRUSTED_FRAMES or not is_deaf:
+        if begun < first + TRUSTED_FRAMES:
             play.first_frame = begun
         if exact.end_frame >= play.seen_frame - 2 * HOP_FRAMES:
-            play.delta = _delta(exact)
+            play.lay(_delta(exact))
         play.seen_frame = max(play.seen_frame, exact.end_frame)
         has_moved = abs(play.first_frame - first) > MOVED_FRAMES or n_gaps != len(play.gaps)
         if tell and (not known or has_moved or track_id != play.track_id):
