@@ -24,7 +24,7 @@ from index_lookup import HASHES_A_TRACK, TRACKS_AN_ADD, Music, timed
 from sqlalchemy import create_engine
 
 from dejavud.fingerprint.params import Params
-from dejavud.index.sql import open_sql
+from dejavud.index.sql.index import open_sql
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from databases import MariaDB, PostgreSQL, Server, running
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
-    from dejavud.index.sql import SqlIndex
+    from dejavud.index.sql.index import SqlIndex
 
     Array = NDArray[Any]
 

@@ -21,7 +21,7 @@ from index_servers import QUERIES, SERVERS, SETTLED, grow
 from sqlalchemy import create_engine
 
 from dejavud.fingerprint.params import Params
-from dejavud.index.sql import open_sql
+from dejavud.index.sql.index import open_sql
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from databases import running

@@ -15,7 +15,7 @@ from synthetic import synthesize, write_wav
 
 from dejavuctl.failures import Failed
 from dejavud.fingerprint.params import Params
-from dejavud.index.sql import open_sql
+from dejavud.index.sql.index import open_sql
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,7 +12,7 @@ from shards import ROLE_PASSWORD
 from synthetic import synthesize, write_wav
 
 from dejavud.fingerprint.params import Params
-from dejavud.index.sql import open_sql
+from dejavud.index.sql.index import open_sql
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -115,7 +115,7 @@ def open_index(
         ) as index:
             yield index
     else:
-        from dejavud.index.sql import open_sql  # noqa: PLC0415 - SQLAlchemy takes longer to import than DuckDB to start
+        from dejavud.index.sql.index import open_sql  # noqa: PLC0415 - SQLAlchemy takes longer to import than DuckDB to start
 
         with open_sql(url, params) as shared:
             yield shared

@@ -14,7 +14,7 @@ from dejavud.fingerprint.classic_params import GENERATIONS
 from dejavud.index.duckdb.index import open_duckdb
 from dejavud.index.meetings import MAX_HITS
 from dejavud.index.memory import MemoryIndex
-from dejavud.index.sql import open_sql
+from dejavud.index.sql.index import open_sql
 from dejavud.index.view.resident import ResidentIndex
 from dejavud.index.view.segment_files import SegmentFolder
 from dejavud.index.view.upkeep import Portions, Upkeep

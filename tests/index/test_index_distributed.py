@@ -13,7 +13,7 @@ from index_entries import meetings_of, new_track, rows_of
 
 from dejavud.errors import IndexAway, IndexDamaged
 from dejavud.fingerprint.classic_params import GENERATIONS
-from dejavud.index.sql import SqlIndex, open_sql
+from dejavud.index.sql.index import SqlIndex, open_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import test_index_contract
 
-from dejavud.index.sql import SqlIndex, open_sql
+from dejavud.index.sql.index import SqlIndex, open_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

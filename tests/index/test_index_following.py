@@ -15,7 +15,7 @@ from test_index_model import undated
 
 from dejavud.errors import IndexAway
 from dejavud.fingerprint.params import Params
-from dejavud.index.sql import open_sql
+from dejavud.index.sql.index import open_sql
 from dejavud.index.view.following import ChangedTracks, FollowingIndex
 from dejavud.index.view.segment_files import SegmentFolder
 from dejavud.index.view.upkeep import Upkeep
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from databases import PostgreSQL
 
-    from dejavud.index.sql import SqlIndex
+    from dejavud.index.sql.index import SqlIndex
 
 KINDS = ("sqlite-file", "postgresql", "mariadb")
 EVERY = Hashes(np.arange(1000), np.arange(1000))
@@ -121,7 +121,7 @@ def test_one_that_is_far_behind_starts_afresh(pair: Two, monkeypatch: pytest.Mon
     """Where the changes since its last look are no longer kept, the view is made anew."""
     pair.other.add([new_track(1)])
     pair.index.follow()
-    monkeypatch.setattr("dejavud.index.sql.KEPT_REVISIONS", 2)
+    monkeypatch.setattr("dejavud.index.sql.index.KEPT_REVISIONS", 2)
     for seed in range(2, 7):
         pair.other.add([new_track(seed)])
     assert pair.other.changes(1).track_ids is None
@@ -261,7 +261,7 @@ def test_who_has_no_view_is_told_what_was_touched(pair: Two, monkeypatch: pytest
     pair.index.remove([3])
     assert changed.follow() == (1, 2, 3)
     assert changed.follow() == ()
-    monkeypatch.setattr("dejavud.index.sql.KEPT_REVISIONS", 1)
+    monkeypatch.setattr("dejavud.index.sql.index.KEPT_REVISIONS", 1)
     for seed in range(4, 8):
         pair.index.add([new_track(seed)])
     assert changed.follow() is None

@@ -26,9 +26,10 @@ from dejavud.errors import (
     Timeout,
 )
 from dejavud.fingerprint.params import Params
-from dejavud.index import schema, sql_schema
+from dejavud.index import schema
 from dejavud.index.open import open_index
-from dejavud.index.sql import open_sql
+from dejavud.index.sql import schema as sql_schema
+from dejavud.index.sql.index import open_sql
 from dejavud.index.urls import digest_of, without_password
 from dejavud.values import Hashes
 

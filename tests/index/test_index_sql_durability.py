@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from index_entries import new_track, url_of
 
-from dejavud.index.sql import open_sql
+from dejavud.index.sql.index import open_sql
 from dejavud.values import Constellation
 
 if TYPE_CHECKING:
     from dejavud.fingerprint.params import Params
-    from dejavud.index.sql import SqlIndex
+    from dejavud.index.sql.index import SqlIndex
 
 N_HASHES = 4000
 
@@ -29,7 +29,7 @@ from itertools import count
 from index_entries import new_track
 from dejavud.errors import IndexFull
 from dejavud.fingerprint.params import Params
-from dejavud.index.sql import open_sql
+from dejavud.index.sql.index import open_sql
 """
 ADD_FOR_EVER = f"""{_BEGINNING}
 with open_sql(sys.argv[1], Params()) as index:

@@ -16,7 +16,7 @@ import pymysql
 from sqlalchemy import URL, create_engine, event, text
 
 from dejavud.errors import IndexAway
-from dejavud.index.sql_dialect import Failure, clustered, cursor_of, lock_revision, posting_dtype, secret_of
+from dejavud.index.sql.dialect import Failure, clustered, cursor_of, lock_revision, posting_dtype, secret_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from dejavud.index.postings import Postings
-    from dejavud.index.sql_dialect import ShardedDialect
+    from dejavud.index.sql.dialect import ShardedDialect
 
     Array = NDArray[Any]
 
@@ -50,11 +50,11 @@ _SOCKET_OPTIONS = {
     socket.TCP_KEEPCNT: 3,
     socket.TCP_USER_TIMEOUT: 20_000,  # milliseconds
 }
-"""As in `dejavud.index.sql_postgresql`, whose driver has settings for them."""
+"""As in `dejavud.index.sql.postgresql`, whose driver has settings for them."""
 
 
 class MySQLDialect:
-    """See `dejavud.index.sql_dialect.Dialect`."""
+    """See `dejavud.index.sql.dialect.Dialect`."""
 
     driver_error = pymysql.Error
 
@@ -119,7 +119,7 @@ class MySQLDialect:
 
     def sharded(self, connection: Connection) -> ShardedDialect | None:
         """See `Dialect.sharded`."""
-        from dejavud.index.sql_mysql_shards import MySQLShards  # noqa: PLC0415 - it is one of these itself
+        from dejavud.index.sql.mysql_shards import MySQLShards  # noqa: PLC0415 - it is one of these itself
 
         shards = MySQLShards(self._url)
         return shards if shards.has_any(connection) else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from sqlalchemy import URL, QueuePool, create_engine, event
 
-from dejavud.index.sql_dialect import Failure, clustered, cursor_of, posting_dtype
+from dejavud.index.sql.dialect import Failure, clustered, cursor_of, posting_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ _FAILURES = {
 
 
 class SQLiteDialect:
-    """See `dejavud.index.sql_dialect.Dialect`."""
+    """See `dejavud.index.sql.dialect.Dialect`."""
 
     driver_error = sqlite3.Error
 

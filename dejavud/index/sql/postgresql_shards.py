@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dejavud.index.sql_dialect import Failure, Part, cursor_of
-from dejavud.index.sql_postgresql import PostgreSQLDialect
+from dejavud.index.sql.dialect import Failure, Part, cursor_of
+from dejavud.index.sql.postgresql import PostgreSQLDialect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ _LEAST_ROW_BYTES = 72
 
 
 class PostgreSQLShards(PostgreSQLDialect):
-    """See `dejavud.index.sql_dialect.ShardedDialect`."""
+    """See `dejavud.index.sql.dialect.ShardedDialect`."""
 
     def has_any(self, connection: Connection) -> bool:
         """Tell whether there is any part of ``postings`` on another server."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import column, delete, select, table
 
-from dejavud.index.sql_schema import POSTINGS
+from dejavud.index.sql.schema import POSTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, SelectBase
 
     from dejavud.index.postings import Postings
-    from dejavud.index.sql_dialect import Dialect
+    from dejavud.index.sql.dialect import Dialect
 
     Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ class Found(NamedTuple):
 
 
 class PostingTable(Protocol):
-    """What `dejavud.index.sql.SqlIndex` does with ``postings``.  `connection` is in the transaction of the tracks.
+    """What `dejavud.index.sql.index.SqlIndex` does with ``postings``.  `connection` is in the transaction of the tracks.
 
     Hashes are as they are stored: signed, and as wide as the profile makes them.
     """

@@ -1,6 +1,6 @@
 """The index in any database that SQLAlchemy knows: one schema, in tables of its own, beside whatever else is there.
 
-What engines do in ways of their own (bulk in, look-up, locks, time limits) is a `dejavud.index.sql_dialect.Dialect`.  Several daemons may
+What engines do in ways of their own (bulk in, look-up, locks, time limits) is a `dejavud.index.sql.dialect.Dialect`.  Several daemons may
 share a database: writers take turns by a lock in it, and `SqlIndex.changes` tells the others what was written.
 """
 
@@ -24,14 +24,14 @@ from dejavud.index.entries import MAX_ID, edited, possible_ids, stored_tracks
 from dejavud.index.meetings import MAX_HITS, DistinctHashes
 from dejavud.index.postings import Postings, postings_of
 from dejavud.index.schema import NEXT_TRACK_ID
-from dejavud.index.sql_connections import Connections
-from dejavud.index.sql_dialect import secret_of
-from dejavud.index.sql_mysql import MySQLDialect
-from dejavud.index.sql_postgresql import PostgreSQLDialect
-from dejavud.index.sql_postings import OneTable
-from dejavud.index.sql_schema import KEPT_REVISIONS, REVISION, changes, constellations, meta, prepare, tracks
-from dejavud.index.sql_shards import Shards
-from dejavud.index.sql_sqlite import SQLiteDialect
+from dejavud.index.sql.connections import Connections
+from dejavud.index.sql.dialect import secret_of
+from dejavud.index.sql.mysql import MySQLDialect
+from dejavud.index.sql.postgresql import PostgreSQLDialect
+from dejavud.index.sql.postings import OneTable
+from dejavud.index.sql.schema import KEPT_REVISIONS, REVISION, changes, constellations, meta, prepare, tracks
+from dejavud.index.sql.shards import Shards
+from dejavud.index.sql.sqlite import SQLiteDialect
 from dejavud.index.urls import normalized, path_of, without_password
 from dejavud.values import Hits, IndexStatistics, NewTrack, Track
 
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
     from dejavud.fingerprint.params import HashParams
-    from dejavud.index.sql_dialect import Dialect
-    from dejavud.index.sql_postings import PostingTable
+    from dejavud.index.sql.dialect import Dialect
+    from dejavud.index.sql.postings import PostingTable
     from dejavud.values import Constellation, Hashes, TrackEdit
 
     Array = NDArray[Any]

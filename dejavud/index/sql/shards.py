@@ -17,10 +17,10 @@ from sqlalchemy import Integer, column, select, text, union
 
 from dejavud.errors import IndexAway
 from dejavud.index.schema import NEXT_TRACK_ID
-from dejavud.index.sql_connections import PartAway
-from dejavud.index.sql_dialect import Failure, cursor_of
-from dejavud.index.sql_postings import Found
-from dejavud.index.sql_schema import POSTINGS, meta
+from dejavud.index.sql.connections import PartAway
+from dejavud.index.sql.dialect import Failure, cursor_of
+from dejavud.index.sql.postings import Found
+from dejavud.index.sql.schema import POSTINGS, meta
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, SelectBase
 
     from dejavud.index.postings import Postings
-    from dejavud.index.sql_connections import Connections
-    from dejavud.index.sql_dialect import Part, ShardedDialect
+    from dejavud.index.sql.connections import Connections
+    from dejavud.index.sql.dialect import Part, ShardedDialect
 
     Array = NDArray[Any]
 
@@ -47,7 +47,7 @@ _TRACKS_A_SWEEP = 50
 
 
 class Shards:
-    """`dejavud.index.sql_postings.PostingTable` over several servers."""
+    """`dejavud.index.sql.postings.PostingTable` over several servers."""
 
     def __init__(self, connections: Connections, dialect: ShardedDialect) -> None:
         self._connections = connections

@@ -16,7 +16,7 @@ import psycopg2
 from sqlalchemy import URL, create_engine, text
 
 from dejavud.errors import IndexUnavailable
-from dejavud.index.sql_dialect import Failure, cursor_of, lock_revision, posting_dtype
+from dejavud.index.sql.dialect import Failure, cursor_of, lock_revision, posting_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from dejavud.index.postings import Postings
-    from dejavud.index.sql_dialect import ShardedDialect
+    from dejavud.index.sql.dialect import ShardedDialect
 
     Array = NDArray[Any]
 
@@ -57,7 +57,7 @@ _PASSING = ("starting up", "shutting down", "recovery", "too many", "slots are r
 
 
 class PostgreSQLDialect:
-    """See `dejavud.index.sql_dialect.Dialect`."""
+    """See `dejavud.index.sql.dialect.Dialect`."""
 
     driver_error = psycopg2.Error
 
@@ -103,7 +103,7 @@ class PostgreSQLDialect:
 
     def sharded(self, connection: Connection) -> ShardedDialect | None:
         """See `Dialect.sharded`."""
-        from dejavud.index.sql_postgresql_shards import PostgreSQLShards  # noqa: PLC0415 - it is one of these itself
+        from dejavud.index.sql.postgresql_shards import PostgreSQLShards  # noqa: PLC0415 - it is one of these itself
 
         shards = PostgreSQLShards(self._url)
         return shards if shards.has_any(connection) else None

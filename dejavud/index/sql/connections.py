@@ -11,14 +11,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from dejavud.errors import DejavudError, IndexAway, IndexDamaged, IndexFull, IndexUnavailable, Timeout
-from dejavud.index.sql_dialect import Failure
+from dejavud.index.sql.dialect import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
 
-    from dejavud.index.sql_dialect import Dialect
+    from dejavud.index.sql.dialect import Dialect
 
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dejavud.index.sql_dialect import Failure, Part, cursor_of, posting_dtype
-from dejavud.index.sql_mysql import LEAST_ROW_BYTES, MySQLDialect
+from dejavud.index.sql.dialect import Failure, Part, cursor_of, posting_dtype
+from dejavud.index.sql.mysql import LEAST_ROW_BYTES, MySQLDialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ _SPIDER = range(12_500, 13_000)
 
 
 class MySQLShards(MySQLDialect):
-    """See `dejavud.index.sql_dialect.ShardedDialect`."""
+    """See `dejavud.index.sql.dialect.ShardedDialect`."""
 
     def has_any(self, connection: Connection) -> bool:
         """Tell whether ``postings`` is on other servers."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from sqlalchemy import select
 
-from dejavud.index.sql_schema import REVISION, meta
+from dejavud.index.sql.schema import REVISION, meta
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Failure(Enum):
 
 
 class Dialect(Protocol):
-    """One kind of database beneath `dejavud.index.sql.SqlIndex`.  Methods that take a connection run within its transaction.
+    """One kind of database beneath `dejavud.index.sql.index.SqlIndex`.  Methods that take a connection run within its transaction.
 
     Hashes come and go as they are stored: as signed integers of their width, bit for bit.
     """

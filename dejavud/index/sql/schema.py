@@ -4,7 +4,7 @@
 and revisions ascend in the order of commits.  ``changes`` says which tracks each write touched, and keeps the last
 `KEPT_REVISIONS` of them: who followed so far learns what is new from it.
 
-``postings`` is what each engine reads quickest by hash; `dejavud.index.sql_dialect.Dialect` makes it.
+``postings`` is what each engine reads quickest by hash; `dejavud.index.sql.dialect.Dialect` makes it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
     from dejavud.fingerprint.params import HashParams
-    from dejavud.index.sql_dialect import Dialect
+    from dejavud.index.sql.dialect import Dialect
 
 REVISION = "revision"
 """The key in ``meta`` of the number of the last write."""

@@ -1,0 +1,1 @@
+"""Databases through SQLAlchemy: PostgreSQL, MySQL and MariaDB, SQLite, and several servers together."""
