@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from structlog.contextvars import bind_contextvars
 
 from dejavud.errors import InvalidRequest
-from dejavud.services.listeners import parse_source
+from dejavud.services.listen_sources import parse_source
 
 if TYPE_CHECKING:
     from dejavud.services.commands import Call, Handler

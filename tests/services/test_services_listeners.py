@@ -21,7 +21,8 @@ from dejavud.services import listen_jobs
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import Event, EventHub
 from dejavud.services.hearing import Hearing, Library
-from dejavud.services.listeners import Listeners, ListenSettings, parse_source
+from dejavud.services.listen_sources import parse_source
+from dejavud.services.listeners import Listeners, ListenSettings
 from dejavud.services.workers import InlineWorkers
 from dejavud.values import NewTrack
 
@@ -169,7 +170,10 @@ class Bench:
 
 @asynccontextmanager
 async def listening(
-    index: WatchedIndex, kept_in: Path | None = None, configured: Sequence[tuple[str, str]] = (), params: HashParams = PARAMS
+    index: WatchedIndex,
+    kept_in: Path | None = None,
+    configured: Sequence[tuple[str, str]] = (),
+    params: HashParams = PARAMS,
 ) -> AsyncIterator[Bench]:
     """Give running listeners."""
     hub = EventHub()

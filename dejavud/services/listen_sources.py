@@ -1,0 +1,98 @@
+"""Where listeners hear: sources as one writes them, and the file in which they are remembered."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from dejavud.audio.address import check_url, url_without_password
+from dejavud.errors import InvalidRequest
+from dejavud.services import listen_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dejavud.fingerprint.params import Params
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a listener's sound comes from, as one writes it.
+
+    text : ``mic``, ``mic:DEVICE``, ``http://…``, ``https://…``, ``/PATH`` of a file or a pipe, or ``realtime:/PATH``.
+    """
+
+    text: str
+
+    @property
+    def shown(self) -> str:
+        """Return it without a password."""
+        return url_without_password(self.text) if "://" in self.text else self.text
+
+    @property
+    def is_path(self) -> bool:
+        """Tell whether it names a file of the daemon's machine."""
+        return self.text.removeprefix("realtime:").startswith("/")
+
+    @property
+    def comes_back(self) -> bool:
+        """Tell whether its end is one to be retried: all but a file's."""
+        return not (self.is_path and Path(self.text.removeprefix("realtime:")).is_file())
+
+    def job(self, params: Params, silence_db: float, stall_s: float) -> partial[listen_jobs.Sounds]:
+        """Return what hears it, in a worker."""
+        kind, _, rest = self.text.partition(":")
+        if kind == "mic":
+            return partial(listen_jobs.hear_microphone, rest or None, params, silence_db, stall_s)
+        if self.is_path:
+            path, realtime = self.text.removeprefix("realtime:"), kind == "realtime"
+            return partial(listen_jobs.hear_file, path, params, silence_db, realtime)
+        return partial(listen_jobs.hear_url, self.text, self.shown, params, silence_db)
+
+
+def parse_source(text: str) -> Source:
+    """Return the source that `text` names; raises `InvalidRequest` and `UnsupportedUrl`."""
+    source = Source(text)
+    if "://" in text:
+        check_url(text)
+    elif not (source.is_path or text == "mic" or (text.startswith("mic:") and len(text) > len("mic:"))):
+        reason = f"{text[:200]!r} is no source: it is mic, mic:DEVICE, http://…, https://…, /PATH of a file or a pipe, or realtime:/PATH"
+        raise InvalidRequest(reason=reason)
+    return source
+
+
+def read_kept(path: Path) -> Sequence[Mapping[str, Any]]:
+    """Return what is remembered; a file that cannot be read is said, and left as it is until the next listener is added."""
+    if not path.exists():
+        return ()
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return [one for one in kept if isinstance(one["name"], str) and isinstance(one["source"], str)]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        log.warning("listeners_not_remembered", file=str(path), reason=str(error))
+        return ()
+
+
+def write_kept(path: Path, kept: Sequence[Mapping[str, Any]]) -> None:
+    """Write the file whole or not at all; only the daemon's user may read it, as addresses may hold passwords."""
+    beside = path.with_suffix(".new")
+    with _private(beside) as file:
+        file.write(json.dumps(kept, indent=1).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+@contextmanager
+def _private(path: Path) -> Iterator[Any]:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        yield file
