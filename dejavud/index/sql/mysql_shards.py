@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 _HASHES_A_LOOKUP = 50_000
-_ENGINE = """
-    SELECT engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'postings'
-"""
 _PART = re.compile(r"""PARTITION (?!BY\b)`?(\w+)`?[^,]*?COMMENT = '[^']*?srv\s+"([^"]+)\"""")
 """A partition as the definition of its table has it, and its server."""
 _CONNECTING = {1429, 12_701}
@@ -42,7 +39,7 @@ class MySQLShards(MySQLDialect):
 
     def has_any(self, connection: Connection) -> bool:
         """Tell whether ``postings`` is on other servers."""
-        return str(connection.exec_driver_sql(_ENGINE).scalar()).upper() == "SPIDER"
+        return bool(self.parts(connection))
 
     def parts(self, connection: Connection) -> Sequence[Part]:
         """See `ShardedDialect.parts`."""

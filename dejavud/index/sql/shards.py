@@ -99,16 +99,22 @@ class Shards:
             with self._connections.transaction() as connection:
                 parts = self._dialect.parts(connection)
             for part in parts:
-                with suppress(PartAway):
-                    for first in range(0, len(track_ids), _TRACKS_A_SWEEP):
-                        with self._connections.transaction() as connection:
-                            _delete(connection, part.source, track_ids[first : first + _TRACKS_A_SWEEP])
+                try:
+                    self._sweep(part, track_ids)
+                except PartAway:  # which a connection finds that is older than the server's last start
+                    with suppress(PartAway):
+                        self._sweep(part, track_ids)
 
     def owners(self, connection: Connection) -> SelectBase:
         """See `PostingTable.owners`; each server is asked for its own."""
         sources = [part.source for part in self._dialect.parts(connection)]
         owners = [text(f"SELECT track_id FROM {source} GROUP BY track_id") for source in sources]  # noqa: S608 - names out of the database
         return union(*(query.columns(column("track_id", Integer)) for query in owners))
+
+    def _sweep(self, part: Part, track_ids: Sequence[int]) -> None:
+        for first in range(0, len(track_ids), _TRACKS_A_SWEEP):
+            with self._connections.transaction() as connection:
+                _delete(connection, part.source, track_ids[first : first + _TRACKS_A_SWEEP])
 
     def _tried(self, connection: Connection, hashes: Array, parts: Sequence[Part], limit_s: float) -> Array | None:
         """Return the postings, of all parts where none is named; None where one does not answer, or not in its time."""
