@@ -43,9 +43,7 @@ class MySQLShards(MySQLDialect):
 
     def parts(self, connection: Connection) -> Sequence[Part]:
         """See `ShardedDialect.parts`."""
-        definition = connection.exec_driver_sql("SHOW CREATE TABLE postings").one()[
-            1
-        ]  # what tells more asks the shards
+        _, definition = connection.exec_driver_sql("SHOW CREATE TABLE postings").one()  # what tells more asks the shards
         return [Part(server, name, f"postings PARTITION ({name})") for name, server in _PART.findall(definition)]
 
     @contextmanager
