@@ -43,7 +43,8 @@ class MySQLShards(MySQLDialect):
 
     def parts(self, connection: Connection) -> Sequence[Part]:
         """See `ShardedDialect.parts`."""
-        _, definition = connection.exec_driver_sql("SHOW CREATE TABLE postings").one()  # what tells more asks the shards
+        # What tells more than the definition asks the shards.
+        _, definition = connection.exec_driver_sql("SHOW CREATE TABLE postings").one()
         return [Part(server, name, f"postings PARTITION ({name})") for name, server in _PART.findall(definition)]
 
     @contextmanager
