@@ -43,7 +43,6 @@ KINDS = (
     "postgresql",
     "postgresql-64",
     "mariadb",
-    "mariadb-64",
 )
 """Those of 64 bits hold the same tracks with wider hashes.  Those with a view answer from it from the beginning: from memory, or
 from the files into which every change is written at once."""
