@@ -183,10 +183,6 @@ class Trail:
         """Return the frame up to which it was followed."""
         return self._end
 
-    def is_over(self) -> bool:
-        """Tell whether the track has come to its end."""
-        return self._end + self.delta > self.track.n_frames
-
     def confirm(self, confidence: float, twins: Sequence[int]) -> None:
         """Take note of another look at it."""
         self.confidence = max(self.confidence, confidence)
