@@ -178,6 +178,13 @@ class SourceStalled(DejavudError):
     template = "{source}: {reason}"
 
 
+class NotListening(DejavudError):
+    """A listener takes no sound that is sent to it: it is paused, was removed, or gave its sender up."""
+
+    code = "not_listening"
+    template = "the listener {listener!r} takes no sound: {reason}"
+
+
 class TrackNotFound(DejavudError):
     """No track has this id."""
 

@@ -42,6 +42,7 @@ TABLE: dict[str, Codes] = {
     "unreachable_url": Codes(502, -32016, 1011),
     "listener_not_found": Codes(404, -32017, 1003),
     "source_stalled": Codes(502, -32018, 1011),
+    "not_listening": Codes(409, -32019, 1011),
     "track_not_found": Codes(404, -32020, 1003),
     "track_id_taken": Codes(409, -32027, 1011),
     "index_unavailable": Codes(503, -32021, 1011),
