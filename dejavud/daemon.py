@@ -98,7 +98,8 @@ async def main(config: Config, *, notify_socket: str | None) -> None:
                     return
                 for keeper in keepers(kept, workers):
                     await keeping.start(keeper.serve)
-                await _serve(config, kept, workers, Lifetime(stop, started_s, notify_socket))
+                hub = EventHub(keep=config.events.keep, keep_bytes=config.events.keep_bytes)
+                await _serve(config, kept, workers, Lifetime(hub, stop, started_s, notify_socket))
     log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
 
 
@@ -108,10 +109,10 @@ class Lifetime:
     endpoints : where each interface can be reached; filled as they start.
     """
 
-    def __init__(self, stop: trio.Event, started_s: float, notify_socket: str | None) -> None:
+    def __init__(self, hub: EventHub, stop: trio.Event, started_s: float, notify_socket: str | None) -> None:
         self.stop = stop
         self.started_s = started_s
-        self.hub = EventHub()
+        self.hub = hub
         self.endpoints: dict[str, str | list[str]] = {}
         self._notify = partial(notify, notify_socket)
 
@@ -223,6 +224,7 @@ def _services(
             folder=Path(config.data.dir),
         ),
         workers=workers,
+        hub=hub,
         params=profile.params,
         daemon=Daemon(lifetime.started_s, without_password(config.data.url), lifetime.endpoints, lifetime.stop),
     )

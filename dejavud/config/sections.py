@@ -112,9 +112,11 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """The event publisher."""
+    """The event publisher, and `dejavud.services.events.EventHub`."""
 
     endpoint: str = ""
+    keep: int = 10_000
+    keep_bytes: int = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,8 @@ RULES: dict[str, Rule] = {
     "websocket.message_bytes": _between(1024, _MAX_BYTES, "bytes"),
     "control.endpoint": _ENDPOINT,
     "events.endpoint": _ENDPOINT,
+    "events.keep": _between(1, 10_000_000),
+    "events.keep_bytes": _between(1024, _MAX_BYTES, "bytes"),
     "security.token": _TOKEN,
     "limits.upload_bytes": _between(1024, _MAX_BYTES, "bytes"),
     "limits.upload_s": _between(1, _DAY_S, "seconds"),

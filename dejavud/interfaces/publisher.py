@@ -1,4 +1,7 @@
-"""The event publisher: a ZeroMQ PUB socket, two frames an event: its topic, and the event as JSON."""
+"""The event publisher: a ZeroMQ PUB socket, two frames an event: its topic, and the event as JSON.
+
+It is an XPUB, which a SUB cannot tell, and which hears what is subscribed to: transient events are sent only while somebody asks for them.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 import zmq
 
 from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
 from dejavud.interfaces.zmq_trio import open_bound
-from dejavud.wire.codec import encode
+from dejavud.services.events import TRANSIENT
 
 if TYPE_CHECKING:
     from dejavud.interfaces.zmq_trio import TrioSocket
     from dejavud.services.events import Delivery, EventHub, Subscription
 
-_LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 _MAX_INCOMING_BYTES = 1 << 10
 """Subscribers send topic prefixes and nothing else."""
+_UNSUBSCRIBE, _SUBSCRIBE = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ async def serve_publisher(
         raw.setsockopt(zmq.SNDHWM, settings.queue_length)
         raw.setsockopt(zmq.MAXMSGSIZE, _MAX_INCOMING_BYTES)
 
-    async with open_bound(zmq.PUB, settings.endpoint, "the event publisher", configure) as socket:
+    async with open_bound(zmq.XPUB, settings.endpoint, "the event publisher", configure) as socket:
 
         async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
             with hub.subscribe() as subscription:
@@ -66,15 +68,22 @@ async def serve_publisher(
 
 
 async def _publish_all(socket: TrioSocket, subscription: Subscription) -> None:
-    async for delivery in subscription:
-        _publish(socket, delivery)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_follow_subscribers, socket, subscription)
+        async for delivery in subscription:
+            _publish(socket, delivery)
+
+
+async def _follow_subscribers(socket: TrioSocket, subscription: Subscription) -> None:
+    """Ask the hub for transient events while any subscriber does; libzmq tells the first and the last of each prefix, and sifts."""
+    n_asked = 0
+    while True:
+        message = b"".join(await socket.receive())
+        if message[1:].startswith(TRANSIENT.encode()) and message[0] in {_UNSUBSCRIBE, _SUBSCRIBE}:
+            n_asked += 1 if message[0] == _SUBSCRIBE else -1
+            subscription.ask_for("", *[TRANSIENT] * (n_asked > 0))
 
 
 def _publish(socket: TrioSocket, delivery: Delivery) -> None:
     """Send one event; PUB never waits, it drops for whoever is too slow."""
-    try:
-        frame = encode(delivery.event.view(lost=delivery.lost))
-    except (TypeError, ValueError):  # a bug in whoever made the event must not end all events
-        _LOG.exception("event_not_published", topic=delivery.event.topic, seq=delivery.event.seq)
-        return
-    socket.send_now([delivery.event.topic.encode(), frame])
+    socket.send_now([delivery.event.topic.encode(), delivery.body])

@@ -18,6 +18,7 @@ from dejavud.errors import DejavudError, InternalError, InvalidRequest
 from dejavud.services.archives import ArchiveFile, Export, Restore
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.duplicate_finder import duplicates_view
+from dejavud.services.event_handlers import EventHandlers
 from dejavud.services.ingest import TrackFile
 from dejavud.services.listen_handlers import ListenHandlers
 from dejavud.services.maintenance import CheckIndex
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dejavud.fingerprint.params import HashParams
     from dejavud.services.archives import Archives
     from dejavud.services.commands import Call, Handler
+    from dejavud.services.events import EventHub
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
     from dejavud.services.listeners import Listeners
@@ -78,6 +80,7 @@ class Services:
     maintenance: Maintenance
     archives: Archives
     workers: Workers
+    hub: EventHub
     params: HashParams
     daemon: Daemon
 
@@ -251,6 +254,7 @@ def command_table(services: Services) -> CommandTable:
         ("fingerprint", Fingerprint, handlers.fingerprint),
         *TrackHandlers(services.library).rows(),
         *ListenHandlers(services.listeners, services.microphones).rows(),
+        *EventHandlers(services.hub).rows(),
         ("migrate", Migrate, handlers.migrate),
         ("compact", Nothing, services.maintenance.compact),
         ("check", CheckIndex, services.maintenance.check),
@@ -263,7 +267,7 @@ def command_table(services: Services) -> CommandTable:
     return CommandTable(tuple(Command(name, kind, _bounded(name, handler)) for name, kind, handler in rows))
 
 
-_QUIET = frozenset({"status", "tracks.list", "tracks.get", "tracks.known", "listen.list", "devices"})
+_QUIET = frozenset({"status", "tracks.list", "tracks.get", "tracks.known", "listen.list", "devices", "events.replay"})
 """Asked often and changing nothing: logged where somebody asks for debug lines."""
 
 

@@ -10,9 +10,11 @@ from dejavud.errors import InvalidRequest
 
 def encode(message: object) -> bytes:
     """Return `message` as one line of UTF-8 JSON; raises ValueError for NaN and infinities, TypeError for foreign types."""
-    return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
+    text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half a character, as names of files may hold: as an escape it is UTF-8 all the same
+        return json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
 
 
 def decode(data: bytes) -> Any:  # noqa: ANN401 - JSON is what it is until a caller has checked it

@@ -12,7 +12,7 @@ import zmq
 from dejavud.errors import AddressInUse
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.interfaces.zmq_trio import TrioSocket, open_socket
-from dejavud.services.events import QUEUE_LENGTH, EventHub
+from dejavud.services.events import EventHub
 from dejavud.wire.codec import decode
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def test_events_arrive_in_order_with_topic_number_and_time(local: Publishe
         events = [await next_event(socket) for _ in range(500)]
     assert [event["data"]["number"] for event in events] == list(range(500))
     assert [event["seq"] for event in events] == list(range(events[0]["seq"], events[0]["seq"] + 500))
-    assert set(events[0]) == {"topic", "seq", "time", "data"}
+    assert set(events[0]) == {"version", "daemon", "topic", "seq", "time", "data"}
     assert events[0]["time"].endswith("+00:00")
 
 
@@ -98,14 +98,28 @@ async def test_subscriber_gets_its_topics_only(local: PublisherSettings) -> None
 
 async def test_overrun_is_told(local: PublisherSettings) -> None:
     """When more events come at once than the hub keeps, the oldest are lost and the next one says how many."""
-    hub = EventHub()
-    wide = PublisherSettings(endpoint=local.endpoint, queue_length=10 * QUEUE_LENGTH)
+    hub = EventHub(keep=1000)
+    wide = PublisherSettings(endpoint=local.endpoint, queue_length=10_000)
     async with publishing(hub, wide) as (endpoint, _), subscribed(hub, endpoint, "track") as socket:
-        for number in range(QUEUE_LENGTH + 7):
+        for number in range(1007):
             hub.publish("track.added", {"number": number})
         first = await next_event(socket)
         assert first["lost"] == first["data"]["number"] == 7
         assert "lost" not in await next_event(socket)
+
+
+async def test_transient_events_are_sent_while_somebody_asks(local: PublisherSettings) -> None:
+    """Levels go out for a subscriber to them, to nobody before it comes and after it has gone."""
+    hub = EventHub()
+    with trio.fail_after(20):
+        async with publishing(hub, local) as (endpoint, _), subscribed(hub, endpoint, ""):
+            assert not hub.is_wanted("meter.listener")
+            async with subscribed(hub, endpoint, "meter.") as socket:
+                hub.publish_transient("meter.listener", {"level_db": -20.0})
+                level = await next_event(socket)
+            assert (level["topic"], level["data"], "seq" in level) == ("meter.listener", {"level_db": -20.0}, False)
+            while hub.is_wanted("meter.listener"):  # noqa: ASYNC110 - libzmq tells when it has noticed
+                await trio.sleep(0.01)
 
 
 async def test_event_that_is_no_json_ends_nothing(local: PublisherSettings) -> None:

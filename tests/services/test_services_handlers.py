@@ -89,6 +89,7 @@ class Bench:
                 ),
                 archives=Archives(parts, self.index, library, folder=Path("/")),
                 workers=self.workers,
+                hub=self.hub,
                 params=PARAMS,
                 daemon=Daemon(0.0, "memory://", {"control": "ipc:///x", "http": ["http://127.0.0.1:1"]}, self.stop),
             )
@@ -130,7 +131,7 @@ async def test_the_table_has_every_command(bench: Bench) -> None:
     audio = {"recognize", "recognize_microphone", "scan", "fingerprint"}
     files = {"export", "import", "backup", "restore", "migrate"}
     listening = {"devices", *(f"listen.{name}" for name in ("list", "add", "remove", "pause", "resume"))}
-    assert set(bench.table.names) == tracks | audio | files | listening | {"status", "compact", "check", "shutdown"}
+    assert set(bench.table.names) == tracks | audio | files | listening | {"events.replay", "status", "compact", "check", "shutdown"}
 
 
 async def test_status_tells_how_the_daemon_is(bench: Bench, tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""The command of events: those that were missed, told again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from dejavud.wire.codec import decode
+
+if TYPE_CHECKING:
+    from dejavud.services.commands import Call, Handler
+    from dejavud.services.events import EventHub
+
+MAX_TOPICS, MAX_TOPIC = 32, 64
+MAX_EVENTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Which events are wanted.
+
+    topics : how their topics begin; all, where there are none.
+    after : the number of the last one that is known; None: those from now on.
+    daemon : whose number that is.
+    """
+
+    topics: tuple[str, ...] = ()
+    after: int | None = None
+    daemon: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.topics) > MAX_TOPICS or any(len(topic) > MAX_TOPIC for topic in self.topics):
+            msg = f"'topics' takes {MAX_TOPICS} at most, each of {MAX_TOPIC} characters at most"
+            raise ValueError(msg)
+        if self.after is not None and self.after < 0:
+            msg = f"'after' must be the number of an event, or 0 for all, not {self.after}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Parameters of ``events.replay``: see `Topics`; at most `limit` events."""
+
+    after: int = 0
+    topics: tuple[str, ...] = ()
+    daemon: str | None = None
+    limit: int = 200
+
+    def __post_init__(self) -> None:
+        Topics(self.topics, self.after, self.daemon)
+        if not 0 < self.limit <= MAX_EVENTS:
+            msg = f"'limit' must be from 1 to {MAX_EVENTS}, not {self.limit}"
+            raise ValueError(msg)
+
+
+class EventHandlers:
+    """One method a command."""
+
+    def __init__(self, hub: EventHub) -> None:
+        self._hub = hub
+
+    def rows(self) -> tuple[tuple[str, type, Handler], ...]:
+        """Return the rows of the command table."""
+        return (("events.replay", Replay, self.replay),)
+
+    async def replay(self, params: Replay, _call: Call) -> dict[str, Any]:
+        """Return the events after a number, as far as they are kept."""
+        hub = self._hub
+        with hub.subscribe(*params.topics, after=params.after, daemon=params.daemon) as subscription:
+            lost = subscription.lost
+            events = [decode(delivery.event.body) for delivery in islice(subscription.queued(), params.limit)]
+            is_all = not any(True for _ in subscription.queued())
+        return {
+            "daemon": hub.daemon,
+            "seq": hub.seq,
+            "lost": lost,
+            "events": events,
+            "next": None if is_all else events[-1]["seq"],
+        }
