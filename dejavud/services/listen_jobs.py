@@ -9,6 +9,7 @@ import io
 import math
 import os
 import select
+import socket
 import stat
 import time
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from dejavud.errors import DejavudError, UnreadableFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
+    from dejavud.audio.pcm_format import PcmFormat
     from dejavud.fingerprint.params import Params
     from dejavud.fingerprint.streaming import StreamExtractor, StreamPart
     from dejavud.values import Array, QueryFingerprint
@@ -125,6 +127,17 @@ def hear_file(path: str, params: Params, silence_db: float, realtime: bool) -> S
         yield Opened(_format(reader.info))
         blocks: Iterable[Array] = _paced(reader, params.rate_hz) if realtime else reader
         yield from heard(blocks, params, silence_db)
+        yield Ended()
+
+
+def hear_pcm(address: str, pcm: PcmFormat, name: str, params: Params, silence_db: float) -> Sounds:
+    """Yield what comes as raw samples from the Unix socket at `address`, until it is closed; raises `UnsupportedAudio`."""
+    from dejavud.audio.raw import raw_blocks  # noqa: PLC0415 - see the module's first words
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        yield Opened(pcm.shown)
+        yield from heard(raw_blocks(connection.recv, pcm, name=name, rate_hz=params.rate_hz), params, silence_db)
         yield Ended()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from dejavud.audio.address import check_url, url_without_password
+from dejavud.audio.pcm_format import PcmFormat
 from dejavud.errors import InvalidRequest
 from dejavud.services import listen_jobs
 
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+SOURCES = "mic, mic:DEVICE, http://…, https://…, rtsp://…, /PATH of a file or a pipe, realtime:/PATH, or pcm:ENCODING:RATE:CHANNELS"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a listener's sound comes from, as one writes it.
 
-    text : ``mic``, ``mic:DEVICE``, ``http://…``, ``https://…``, ``/PATH`` of a file or a pipe, or ``realtime:/PATH``.
+    text : ``mic``, ``mic:DEVICE``, an address of `dejavud.audio.address.SCHEMES`, ``/PATH`` of a file or a pipe, ``realtime:/PATH``, or
+        ``pcm`` and ``pcm:ENCODING:RATE:CHANNELS``, which is sent to the listener.
     """
 
     text: str
@@ -44,12 +48,33 @@ class Source:
         return self.text.removeprefix("realtime:").startswith("/")
 
     @property
+    def is_pipe(self) -> bool:
+        """Tell whether it names a pipe."""
+        return self.is_path and Path(self.text.removeprefix("realtime:")).is_fifo()
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether it goes on when nobody hears it."""
+        return "://" in self.text or self.is_microphone
+
+    @property
+    def is_microphone(self) -> bool:
+        """Tell whether it is a device of the daemon's machine."""
+        return self.text.partition(":")[0] == "mic"
+
+    @property
+    def pcm(self) -> PcmFormat | None:
+        """Return what the sound is that is sent to it; None where none is."""
+        kind, _, rest = self.text.partition(":")
+        return PcmFormat.parse(rest) if kind == "pcm" else None
+
+    @property
     def comes_back(self) -> bool:
         """Tell whether its end is one to be retried: all but a file's."""
         return not (self.is_path and Path(self.text.removeprefix("realtime:")).is_file())
 
     def job(self, params: Params, silence_db: float, stall_s: float) -> partial[listen_jobs.Sounds]:
-        """Return what hears it, in a worker."""
+        """Return what fetches and hears it, in a worker."""
         kind, _, rest = self.text.partition(":")
         if kind == "mic":
             return partial(listen_jobs.hear_microphone, rest or None, params, silence_db, stall_s)
@@ -58,14 +83,23 @@ class Source:
             return partial(listen_jobs.hear_file, path, params, silence_db, realtime)
         return partial(listen_jobs.hear_url, self.text, self.shown, params, silence_db)
 
+    def feed_job(self, address: str, params: Params, silence_db: float) -> partial[listen_jobs.Sounds]:
+        """Return what hears the raw sound that comes from the socket at `address`, in a worker."""
+        return partial(listen_jobs.hear_pcm, address, self.pcm or PcmFormat(), self.text, params, silence_db)
+
 
 def parse_source(text: str) -> Source:
     """Return the source that `text` names; raises `InvalidRequest` and `UnsupportedUrl`."""
     source = Source(text)
     if "://" in text:
         check_url(text)
+    elif text == "pcm" or text.startswith("pcm:"):
+        try:
+            PcmFormat.parse(text.removeprefix("pcm").removeprefix(":"))
+        except ValueError as error:
+            raise InvalidRequest(reason=f"{text[:200]!r} is no source: {error}") from None
     elif not (source.is_path or text == "mic" or (text.startswith("mic:") and len(text) > len("mic:"))):
-        reason = f"{text[:200]!r} is no source: it is mic, mic:DEVICE, http://…, https://…, /PATH of a file or a pipe, or realtime:/PATH"
+        reason = f"{text[:200]!r} is no source: it is {SOURCES}"
         raise InvalidRequest(reason=reason)
     return source
 

@@ -1,0 +1,62 @@
+"""Listeners and their plays as JSON shows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from dejavud.services.views import track_in_answer
+
+if TYPE_CHECKING:
+    from dejavud.services.hearing import HeardPlay
+    from dejavud.services.listener import Listener
+
+
+def listener_view(listener: Listener) -> dict[str, Any]:
+    """Return a listener, and the plays that are going on."""
+    return {
+        "listener": listener.name,
+        "source": listener.source.shown,
+        "state": listener.state,
+        "reason": listener.reason or None,
+        "next_try_at": listener.next_try_at.isoformat() if listener.next_try_at else None,
+        "format": listener.what or None,
+        "level_db": _rounded(listener.level_db, 1),
+        "heard_s": round(listener.hearing.params.frames_to_seconds(listener.end_frame), 3),
+        "drift_ppm": _rounded(listener.clock.drift_ppm if listener.clock else None, 1),
+        "lag_s": _rounded(listener.clock.lag_s if listener.clock else None, 2),
+        "n_overruns": listener.n_overruns,
+        "n_retries": listener.n_retries,
+        "remembered": listener.remembered,
+        "plays": [
+            play_view(listener, play) for play in list(listener.hearing.plays) if play.track_id in listener.tracks
+        ],
+    }
+
+
+def play_view(listener: Listener, play: HeardPlay) -> dict[str, Any]:
+    """Return a play of a track that the listener has in `tracks`."""
+    seconds = listener.hearing.params.frames_to_seconds
+    now_s, end_s = seconds(listener.end_frame), seconds(play.seen_frame)
+    ago_s = trio.current_time() - listener.heard_at + now_s - seconds(play.first_frame)
+    return {
+        "listener": listener.name,
+        "play": play.id,
+        "track": track_in_answer(listener.tracks[play.track_id]),
+        "started_at": (datetime.now(UTC) - timedelta(seconds=max(0.0, ago_s))).isoformat(),
+        "start_s": round(seconds(play.first_frame), 3),
+        "end_s": round(end_s, 3),
+        "track_start_s": round(seconds(play.track_first_frame), 3),
+        "track_end_s": round(seconds(play.track_seen_frame), 3),
+        "confidence": round(play.confidence, 6),
+        "coverage": round(play.coverage, 3),
+        "gaps": [{"start_s": round(seconds(a), 3), "end_s": round(seconds(b), 3)} for a, b in play.gaps],
+        "twins": list(play.twins),
+        "exact": bool(play.records),
+    }
+
+
+def _rounded(value: float | None, n_digits: int) -> float | None:
+    return None if value is None else round(value, n_digits)
