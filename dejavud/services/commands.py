@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dejavud.errors import InvalidRequest, UnknownCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from dejavud.services.uploads import Upload
 
@@ -37,15 +37,29 @@ async def no_progress(*, must_arrive: bool = False, **figures: object) -> None:
     """Tell nobody."""
 
 
+class AudioStream(Protocol):
+    """Bytes that the caller is still sending, in order, in pieces as they came.
+
+    Iterating ends where the caller says that all was sent.  What is not taken holds the caller up: nothing is kept meanwhile, and nothing lost.
+    A caller that leaves cancels the command.  One consumer, once; what a command leaves is thrown away as it comes.
+    """
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give the pieces, none of them empty."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What comes with the parameters of one call.
 
     audio : the bytes that came along, already received into a file.
+    stream : bytes that are still coming, for a command that hears while they come (WebSocket: ``"audio": "stream"``).
     may_read_paths : the caller may name files of the daemon's machine (the control socket over ipc, and nobody else).
     """
 
     audio: Upload | None = None
+    stream: AudioStream | None = None
     may_read_paths: bool = False
     progress: Progress = no_progress
 

@@ -39,7 +39,11 @@ class Request:
     @classmethod
     def from_bytes(cls, frame: bytes) -> Request:
         """Return the request that `frame` holds; raises `InvalidRequest` when it holds none."""
-        message = decode(frame)
+        return cls.from_message(decode(frame))
+
+    @classmethod
+    def from_message(cls, message: object) -> Request:
+        """Return the request that a decoded message is; raises `InvalidRequest` when it is none."""
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
             raise InvalidRequest(reason='a request is a JSON object with "jsonrpc": "2.0"')
         request_id, method, params = message.get("id"), message.get("method"), message.get("params", {})
