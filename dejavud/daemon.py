@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 
     from dejavud.config import Address, Config
     from dejavud.index.open import KeptIndex
-    from dejavud.services.commands import CommandTable
     from dejavud.services.workers import Workers
 
 log = structlog.get_logger(__name__)
@@ -145,7 +144,7 @@ async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Li
         async with _ended_with_block() as writing:
             await writing.start(services.ingest.serve)
             async with _ended_with_block() as doors:
-                lifetime.endpoints |= await _open_doors(doors, config, command_table(services), uploads)
+                lifetime.endpoints |= await _open_doors(doors, config, services, uploads)
                 async with _ended_with_block() as listening:
                     configured = [
                         (name, source) for name, _, source in (one.partition("=") for one in config.listen.sources)
@@ -231,10 +230,11 @@ def _services(
 
 
 async def _open_doors(
-    doors: trio.Nursery, config: Config, table: CommandTable, uploads: UploadStore
+    doors: trio.Nursery, config: Config, services: Services, uploads: UploadStore
 ) -> dict[str, str | list[str]]:
     """Start every interface that takes commands, and return where each can be reached."""
-    serve_local = partial(serve_control, table, uploads, settings=_control_settings(config))
+    table, feeding = command_table(services), services.listeners.feeding
+    serve_local = partial(serve_control, table, uploads, settings=_control_settings(config), feeding=feeding)
     opened: dict[str, str | list[str]] = {"control": await doors.start(serve_local)}
     opened["http"] = [
         await doors.start(partial(serve_http, table, uploads, settings=_http_settings(config, address)))

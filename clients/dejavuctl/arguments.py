@@ -46,6 +46,7 @@ COMMANDS = (
     Command("listen pause", "have a listener hear nothing for a while", "listen_pause"),
     Command("listen resume", "have it hear again", "listen_resume"),
     Command("listen rm", "stop listening to a source", "listen_rm"),
+    Command("listen send", "send raw sound to a listener: from a program, a pipe, another machine", "listen_send"),
     Command("listen", "show what is heard, as it is heard", "listen"),
     Command("devices", "list the microphones and other devices that can record", "devices"),
     Command("tracks ls", "list the library", "tracks_ls"),

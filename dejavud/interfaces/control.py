@@ -13,10 +13,12 @@ import trio
 import zmq
 
 from dejavud.errors import Busy, DejavudError, InternalError, InvalidRequest, RequestCancelled, ShuttingDown
+from dejavud.interfaces.control_feeds import ControlFeeds
 from dejavud.interfaces.control_uploads import ChunkedUploads, check_chunk
 from dejavud.interfaces.serving import serve_until_cancelled
 from dejavud.interfaces.zmq_trio import open_bound
 from dejavud.services.commands import Call, no_progress
+from dejavud.services.feeds import nobody_listens
 from dejavud.wire.endpoints import ipc_path
 from dejavud.wire.messages import CHUNK_BYTES, Reply, Request, check_token
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from dejavud.interfaces.zmq_trio import TrioSocket
     from dejavud.services.commands import CommandTable
+    from dejavud.services.feeds import Feeding
     from dejavud.services.uploads import Upload, UploadStore
     from dejavud.wire.messages import RequestId
 
@@ -60,9 +63,12 @@ async def serve_control(
     uploads: UploadStore,
     *,
     settings: ControlSettings,
+    feeding: Feeding = nobody_listens,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the control socket until cancelled; then finish what is in flight within the grace period.
+
+    feeding : gives what sends sound to a listener, by its name.
 
     Reports its endpoint when it can be reached.  Raises `AddressInUse` and `InvalidConfig`.
     """
@@ -79,7 +85,7 @@ async def serve_control(
         async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
             task_status.started(socket.raw.getsockopt_string(zmq.LAST_ENDPOINT))
             async with trio.open_nursery() as background:
-                await _Server(table, uploads, settings, socket, background).run(stop)
+                await _Server(table, uploads, settings, socket, background, feeding=feeding).run(stop)
                 background.cancel_scope.cancel()
 
         await serve_until_cancelled(run, grace_s=settings.grace_s, task_status=task_status)
@@ -103,6 +109,8 @@ class _Server:
         settings: ControlSettings,
         socket: TrioSocket,
         background: trio.Nursery,
+        *,
+        feeding: Feeding,
     ) -> None:
         self._table = table
         self._store = uploads
@@ -112,6 +120,7 @@ class _Server:
         self._uploads = ChunkedUploads(
             uploads, max_of_one=settings.max_client_uploads, idle_s=settings.upload_idle_s, holders=background
         )
+        self._feeds = ControlFeeds(feeding, idle_s=settings.upload_idle_s, holders=background)
         self._running: dict[tuple[bytes, RequestId], trio.CancelScope] = {}
         self._is_stopping = False
 
@@ -191,6 +200,8 @@ class _Server:
     ) -> dict[str, Any]:
         if request.method in self._uploads.methods:
             return await self._uploads.call(sender.identity, request.method, request.params, audio)
+        if request.method in self._feeds.methods:
+            return await self._feeds.call(sender.identity, request.method, request.params, audio)
         params = dict(request.params)
         progress = no_progress if sender.envelope else _Notifier(partial(self._send, sender), request.id, scope)
         may_read_paths = ipc_path(self._settings.endpoint) is not None

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import trio
 
 from dejavud.audio.pcm_format import container_of
-from dejavud.errors import Busy, DejavudError, NotListening, UnsupportedAudio
+from dejavud.errors import Busy, DejavudError, ListenerNotFound, NotListening, UnsupportedAudio
 from dejavud.services.worker_streams import listening
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from dejavud.audio.pcm_format import PcmFormat
+
+    Feeding = Callable[[str], AbstractContextManager["Feeder"]]
 
 
 class Feeder:
@@ -132,6 +135,11 @@ class Feed:
     def _forget(self, feeder: Feeder) -> None:
         if self._feeder is feeder:
             self._feeder = None
+
+
+def nobody_listens(name: str) -> AbstractContextManager[Feeder]:
+    """Stand for `dejavud.services.listeners.Listeners.feeding` where there are no listeners."""
+    raise ListenerNotFound(name=name, known="none")
 
 
 async def _pour(feeder: Feeder, listener: trio.socket.SocketType, scope: trio.CancelScope, ended: trio.Event) -> None:

@@ -141,8 +141,8 @@ class Listener:
         if self.feed is None:
             reason = f"the listener {self.name!r} hears {self.source.shown} and takes no sound from others; one that does has the source pcm"
             raise InvalidRequest(reason=reason)
-        if self.paused:
-            raise NotListening(listener=self.name, reason="it is paused")
+        if self.paused or self.is_removed:
+            raise NotListening(listener=self.name, reason="it is paused" if self.paused else "the daemon is stopping")
         with self.feed.feeding() as feeder:
             yield feeder
 
@@ -172,6 +172,7 @@ class Listener:
                         await self._wait(reason, pause_s)
                         pause_s = min(2 * pause_s, self._settings.retry_max_s)
             finally:
+                self.is_removed = True
                 if self.feed is not None:
                     self.feed.dismiss()
                 with trio.CancelScope(shield=True), trio.move_on_after(5):
