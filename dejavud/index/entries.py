@@ -25,10 +25,10 @@ def stored_track(entry: NewTrack, track_id: int, added_at: datetime) -> Track:
     """Return `entry` as the track that an index keeps."""
     return Track(
         id=track_id,
-        title=_storable(entry.title),
-        artist=None if entry.artist is None else _storable(entry.artist),
-        album=None if entry.album is None else _storable(entry.album),
-        path=None if entry.path is None else _storable(entry.path),
+        title=storable(entry.title),
+        artist=None if entry.artist is None else storable(entry.artist),
+        album=None if entry.album is None else storable(entry.album),
+        path=None if entry.path is None else storable(entry.path),
         file_sha1=entry.file_sha1,
         duration_s=float(entry.duration_s),
         n_peaks=len(entry.constellation),
@@ -64,14 +64,14 @@ def edited(track: Track, edit: TrackEdit) -> Track:
     """Return `track` with the changes of `edit`."""
     return replace(
         track,
-        title=track.title if edit.title is None else _storable(edit.title),
-        artist=track.artist if edit.artist is None else _storable(edit.artist) or None,
-        album=track.album if edit.album is None else _storable(edit.album) or None,
+        title=track.title if edit.title is None else storable(edit.title),
+        artist=track.artist if edit.artist is None else storable(edit.artist) or None,
+        album=track.album if edit.album is None else storable(edit.album) or None,
         disabled=track.disabled if edit.disabled is None else edit.disabled,
     )
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Return `text` with what no database takes replaced: a file name need not be UTF-8, a tag may hold NUL."""
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from dejavud.index.base import SharedStore
 from dejavud.index.duckdb.clustering import Clustering
+from dejavud.index.duckdb.history import MemoryHistory
 from dejavud.index.duckdb.index import DEFAULT_MEMORY_BYTES, DEFAULT_THREADS, DuckDBIndex, open_duckdb
+from dejavud.index.history.history import History, KeepsHistory
 from dejavud.index.memory import MemoryIndex
 from dejavud.index.urls import digest_of, is_server, path_of, scheme_of, without_password
 from dejavud.index.view.following import ChangedTracks, FollowingIndex
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from dejavud.index.base import Index, Store
 
 
-__all__ = ["IndexSettings", "KeptIndex", "open_index", "open_kept_index", "without_password"]
+__all__ = ["IndexSettings", "KeptIndex", "history_of", "open_index", "open_kept_index", "without_password"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,14 @@ class KeptIndex:
 
     upkeep : of the resident view.
     clustering : of the store's postings.
+    history : what listeners heard.
     follow : takes in what other processes wrote and returns the tracks that they touched, None for any; raises `IndexAway` where the
         database is.
     """
 
     index: Index
     store: Store
+    history: History
     upkeep: Upkeep | None = None
     clustering: Clustering | None = None
     follow: Callable[[], Sequence[int] | None] | None = None
@@ -66,7 +70,10 @@ def open_kept_index(url: str, params: HashParams, settings: IndexSettings) -> It
 
     That of a file is in the folder beside it, ``FILE.view``; that of a server's database in the data folder.
     """
-    with open_index(url, params, memory_bytes=settings.memory_bytes, threads=settings.threads) as store:
+    with (
+        open_index(url, params, memory_bytes=settings.memory_bytes, threads=settings.threads) as store,
+        closing(history_of(store)) as history,
+    ):
         clustering = Clustering(store) if isinstance(store, DuckDBIndex) and store.path is not None else None
         shared = store if isinstance(store, SharedStore) else None
         place = _place_of_view(url, settings)
@@ -74,13 +81,18 @@ def open_kept_index(url: str, params: HashParams, settings: IndexSettings) -> It
             if place is not None:
                 SegmentFolder(place, params).delete()
             follow = None if shared is None else ChangedTracks(shared).follow
-            yield KeptIndex(store, store, clustering=clustering, follow=follow)
+            yield KeptIndex(store, store, history, clustering=clustering, follow=follow)
             return
         with closing(ResidentIndex(store) if shared is None else FollowingIndex(shared)) as resident:
             max_bytes = settings.view_bytes if settings.resident_view == "auto" else None
             upkeep = Upkeep(resident, store, SegmentFolder(place, params), max_bytes=max_bytes)
             keep_up = resident.follow if isinstance(resident, FollowingIndex) else None
-            yield KeptIndex(resident, store, upkeep, clustering, keep_up)
+            yield KeptIndex(resident, store, history, upkeep, clustering, keep_up)
+
+
+def history_of(store: Store) -> History:
+    """Return the history that is kept where `store` keeps its tracks; of one in memory, a history that is gone when it is closed."""
+    return History(store.history() if isinstance(store, KeepsHistory) else MemoryHistory())
 
 
 def _place_of_view(url: str, settings: IndexSettings) -> Path | None:

@@ -1,6 +1,6 @@
 """The one schema: its tables, its version, and what an index remembers of the parameters that made it.
 
-``constellations`` is the record of truth and ``postings`` is derived from it.  Postings are narrow and carry no key, so
+``constellations`` is the record of truth and ``postings`` is derived from it; ``matches`` is what listeners heard (`dejavud.index.history`).  Postings are narrow and carry no key, so
 that any engine can partition them by hash; they are written in order of frame within a track, so that a column store packs the frames
 into next to nothing and all three columns into some 4 bytes.
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import HashParams
 
-VERSION = 2
+VERSION = 3
 
 TABLES = {
     "meta": "key VARCHAR NOT NULL, value VARCHAR NOT NULL",
@@ -32,9 +32,20 @@ TABLES = {
     ),
     "constellations": "track_id INTEGER NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL USING COMPRESSION uncompressed",
     "postings": "hash {hash_type} NOT NULL, track_id INTEGER NOT NULL, frame INTEGER NOT NULL",
+    "matches": (
+        "id VARCHAR NOT NULL, daemon VARCHAR NOT NULL, host VARCHAR NOT NULL, listener VARCHAR NOT NULL, source VARCHAR NOT NULL,"
+        " track_id INTEGER NOT NULL, title VARCHAR NOT NULL, artist VARCHAR, album VARCHAR, file_sha1 VARCHAR NOT NULL,"
+        " started_at TIMESTAMP NOT NULL, ended_at TIMESTAMP NOT NULL,"  # UTC, as all moments
+        " start_s DOUBLE NOT NULL, end_s DOUBLE NOT NULL, track_start_s DOUBLE NOT NULL, track_end_s DOUBLE NOT NULL,"
+        " heard_s DOUBLE NOT NULL, coverage DOUBLE NOT NULL, confidence DOUBLE NOT NULL,"
+        " gaps VARCHAR NOT NULL, twins VARCHAR NOT NULL, outcome VARCHAR NOT NULL, updated_at TIMESTAMP NOT NULL,"
+        " words VARCHAR NOT NULL"
+    ),
 }
-"""Columns by table; those of ``tracks`` are the fields of `dejavud.values.Track`, in their order.  A hash is as wide as the
-profile makes it."""
+"""Columns by table; those of ``tracks`` are the fields of `dejavud.values.Track`, in their order, and those of ``matches``
+`dejavud.index.history.plays.COLUMNS`.  A hash is as wide as the profile makes it."""
+FIRST_TABLES = ("meta", "tracks", "constellations", "postings")
+"""What every version has."""
 
 STEPS: dict[int, tuple[str, ...]] = {
     2: (
@@ -42,6 +53,7 @@ STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE tracks ALTER COLUMN disabled SET NOT NULL",
         "ALTER TABLE tracks ALTER COLUMN disabled DROP DEFAULT",
     ),
+    3: (f"CREATE TABLE matches ({TABLES['matches']})",),
 }
 """The statements that make each version of the one before it, for DuckDB; all that a file lacks are run in one transaction when it
 is opened."""

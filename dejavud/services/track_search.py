@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import heapq
 import json
-import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from dejavud.errors import InvalidRequest
+from dejavud.index.folding import fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -135,14 +135,6 @@ class TrackSearch:
             now[track.id] = folded
         self._folded = now
         return list(now.values())
-
-
-def fold(text: str) -> str:
-    """Return `text` as it is compared: without case, accents and other marks."""
-    if text.isascii():
-        return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
 
 
 def words_of(text: str) -> tuple[str, ...]:

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
+from history_plays import kept_play
 from index_entries import new_track, rows_of
 
 from dejavud.errors import IndexDamaged, IndexLocked, IndexUnavailable, ParamsMismatch, SchemaTooNew
 from dejavud.index import schema
 from dejavud.index.duckdb.connection import SharedConnection
 from dejavud.index.duckdb.index import open_duckdb
+from dejavud.index.history.plays import PlayFilter
+from dejavud.index.open import history_of
 from dejavud.values import Hashes, TrackEdit
 
 if TYPE_CHECKING:
@@ -70,10 +73,10 @@ def test_a_later_schema_is_refused(path: Path, params: Params) -> None:
     """A file of a later version is not guessed at."""
     make_index(path, params)
     with duckdb.connect(path) as connection:
-        connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
+        connection.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
     error = refused(path, params)
     assert isinstance(error, SchemaTooNew)
-    assert (error.details["found"], error.details["known"]) == (3, 2)
+    assert (error.details["found"], error.details["known"]) == (4, 3)
 
 
 VERSION_1 = """
@@ -116,7 +119,32 @@ def test_an_index_of_the_first_version_is_brought_forward(path: Path, params: Pa
     with open_duckdb(path, params) as index:
         assert [track.disabled for track in index.tracks()] == [False, True, False]
     with duckdb.connect(path) as connection:
-        assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchall() == [("2",)]
+        assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchall() == [("3",)]
+
+
+VERSION_2 = VERSION_1.replace("added_at TIMESTAMP NOT NULL)", "added_at TIMESTAMP NOT NULL, disabled BOOLEAN NOT NULL)")
+"""The tables as they were before there was a history."""
+
+
+def test_an_index_of_the_second_version_gets_a_history(path: Path, params: Params, tmp_path: Path) -> None:
+    """What it holds is as it was, plays are kept from then on, and the file is ours for good."""
+    make_index(tmp_path / "now.duckdb", params)
+    with duckdb.connect(path) as connection:
+        connection.execute(VERSION_2)
+        connection.execute(f"ATTACH '{tmp_path / 'now.duckdb'}' AS now (READ_ONLY)")
+        for table in ("meta", "tracks", "constellations", "postings"):
+            connection.execute(f"INSERT INTO {table} SELECT * FROM now.{table}")  # noqa: S608 - names of the line above
+        connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    with open_duckdb(path, params) as index:
+        history = history_of(index)
+        assert history.count() == 0
+        history.record([kept_play(1)])
+    with open_duckdb(path, params) as index:
+        assert history_of(index).page(PlayFilter(), 2) == [kept_play(1)]
+        assert index.statistics().n_tracks == 2
+        assert rows_of(index.lookup(new_track(1, 20_000).hashes))
+    with duckdb.connect(path) as connection:
+        assert connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchall() == [("3",)]
 
 
 def test_an_index_that_cannot_be_brought_forward_is_left_as_it_is(
@@ -132,7 +160,9 @@ def test_an_index_that_cannot_be_brought_forward_is_left_as_it_is(
         assert index.statistics().n_tracks == 2
 
 
-@pytest.mark.parametrize("change", ["UPDATE meta SET value = 'x'", "DELETE FROM meta", "DROP TABLE postings"])
+@pytest.mark.parametrize(
+    "change", ["UPDATE meta SET value = 'x'", "DELETE FROM meta", "DROP TABLE postings", "DROP TABLE matches"]
+)
 def test_an_index_with_parts_missing_is_refused(path: Path, params: Params, change: str) -> None:
     """Without its tables or with nonsense in meta it is damaged, not new."""
     make_index(path, params)

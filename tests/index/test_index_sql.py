@@ -11,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from databases import PASSWORD, USER, free_port
+from history_plays import kept_play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_entries import meetings_of, new_track, rows_of, sha1_of, url_of
@@ -27,7 +28,8 @@ from dejavud.errors import (
 )
 from dejavud.fingerprint.params import Params
 from dejavud.index import schema
-from dejavud.index.open import open_index
+from dejavud.index.history.plays import PlayFilter
+from dejavud.index.open import history_of, open_index
 from dejavud.index.sql import schema as sql_schema
 from dejavud.index.sql.index import open_sql
 from dejavud.index.urls import digest_of, without_password
@@ -128,6 +130,29 @@ def test_tables_of_another_program_are_left_alone(url: str, params: Params, tabl
     made(url, params)
 
 
+def test_a_database_of_the_second_version_gets_a_history(url: str, params: Params) -> None:
+    """Its tracks are as they were, whoever starts first; another program's table of that name is left alone."""
+    made(url, params)
+    run(
+        url,
+        "DROP TABLE matches",
+        "UPDATE meta SET value = '2' WHERE meta.key = 'schema_version'",
+        "CREATE TABLE matches (something INTEGER)",
+    )
+    assert "matches" in refused(url, params).message
+    run(url, "DROP TABLE matches")
+
+    def start(number: int) -> None:
+        with open_sql(url, params) as index:
+            history_of(index).record([kept_play(number)])
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(start, range(3)))
+    with open_sql(url, params) as index:
+        assert history_of(index).page(PlayFilter(), 4) == [kept_play(number) for number in (2, 1, 0)]
+        assert index.statistics().n_tracks == 2
+
+
 def test_a_later_schema_and_other_parameters_are_refused(url: str, params: Params) -> None:
     """It is not guessed at, and left as it is."""
     made(url, params)
@@ -137,7 +162,9 @@ def test_a_later_schema_and_other_parameters_are_refused(url: str, params: Param
     assert isinstance(refused(url, params), SchemaTooNew)
 
 
-@pytest.mark.parametrize("change", ["DELETE FROM meta WHERE value = '{digest}'", "DROP TABLE postings"])
+@pytest.mark.parametrize(
+    "change", ["DELETE FROM meta WHERE value = '{digest}'", "DROP TABLE postings", "DROP TABLE matches"]
+)
 def test_what_is_not_whole_is_damaged(url: str, params: Params, change: str) -> None:
     """A part that is missing is said, not made up."""
     made(url, params)

@@ -156,6 +156,7 @@ def _finish(cursor: duckdb.DuckDBPyConnection, copied: set[int], changed: set[in
         cursor.execute(f"DELETE FROM fresh.{table} WHERE track_id IN (SELECT unnest(?::INTEGER[]))", [again])  # noqa: S608 - names from the line above
     _copy_tracks(cursor, (now - copied) | (now & changed))
     cursor.execute("INSERT INTO fresh.tracks FROM tracks ORDER BY id")
+    cursor.execute("INSERT INTO fresh.matches FROM matches ORDER BY started_at, id")
     cursor.execute(
         "UPDATE fresh.meta SET value = old.value FROM meta AS old WHERE old.key = meta.key AND meta.key = ?",
         [schema.NEXT_TRACK_ID],

@@ -156,7 +156,13 @@ def _read_meta(connection: duckdb.DuckDBPyConnection, path: Path, params: HashPa
     ).fetchall()
     if not rows:
         _create_tables(connection, params)
-    elif not set(schema.TABLES) <= {table for table, _ in rows} or dict(rows)["meta"] != ["key", "value"]:
-        others = ", ".join(table for table, _ in rows[:5])
+        return schema.new_meta(params)
+    tables = dict(rows)
+    if not set(schema.FIRST_TABLES) <= tables.keys() or tables["meta"] != ["key", "value"]:
+        others = ", ".join(list(tables)[:5])
         raise IndexDamaged(path=path, reason=f"it is a DuckDB database of another program (its tables: {others})")
-    return dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    missing = [name for name in schema.TABLES if name not in tables]
+    if missing and meta.get("schema_version") == str(schema.VERSION):
+        raise IndexDamaged(path=path, reason=f"there is no table {missing[0]}")
+    return meta

@@ -23,6 +23,7 @@ from dejavud.index.duckdb.compaction import Compaction
 from dejavud.index.duckdb.connection import SharedConnection, WriteTurns
 from dejavud.index.duckdb.errors import translated
 from dejavud.index.duckdb.file import connect
+from dejavud.index.duckdb.history import DuckDBHistory
 from dejavud.index.duckdb.rows import EDIT, HAS_ID, HAS_SHA1, insert_contents, insert_tracks, numbered, tracks_where
 from dejavud.index.entries import MAX_ID, edited, possible_ids
 from dejavud.index.meetings import MAX_HITS, DistinctHashes
@@ -288,6 +289,18 @@ class DuckDBIndex:
         """Give a cursor for one call of this package's own SQL; errors are raised as this class's methods raise them."""
         with translated(self._where), self._connection.cursor() as cursor:
             yield cursor
+
+    def history(self) -> DuckDBHistory:
+        """Return the history that is kept in the same file."""
+        return DuckDBHistory(self)
+
+    @contextmanager
+    def writing_beside(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a cursor in a transaction on what is no part of the index: look-ups and the view need not hear of it."""
+        with self._turns.of_a_writer(), self.reading() as cursor:
+            cursor.begin()
+            yield cursor  # where this raises, closing the cursor rolls back
+            cursor.commit()
 
     @contextmanager
     def moving(self) -> Iterator[duckdb.DuckDBPyConnection]:

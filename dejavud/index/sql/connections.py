@@ -58,6 +58,12 @@ class Connections:
         self._engine.dispose()
 
     @property
+    def kind(self) -> str:
+        """Return SQLAlchemy's name of the kind of database: postgresql, mysql or sqlite."""
+        name = self._engine.dialect.name
+        return "mysql" if name == "mariadb" else name
+
+    @property
     def is_reachable(self) -> bool:
         """Tell whether the database answered when it was last asked."""
         return self._away is None

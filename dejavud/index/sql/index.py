@@ -26,6 +26,7 @@ from dejavud.index.postings import Postings, postings_of
 from dejavud.index.schema import NEXT_TRACK_ID
 from dejavud.index.sql.connections import Connections
 from dejavud.index.sql.dialect import secret_of
+from dejavud.index.sql.history import SqlHistory
 from dejavud.index.sql.mysql import MySQLDialect
 from dejavud.index.sql.postgresql import PostgreSQLDialect
 from dejavud.index.sql.postings import OneTable
@@ -297,6 +298,10 @@ class SqlIndex:
         if not is_known or revision < after_revision:
             return Changes(revision, None)
         return Changes(revision, tuple(sorted({row.track_id for row in rows if row.revision > after_revision})))
+
+    def history(self) -> SqlHistory:
+        """Return the history that is kept beside the index."""
+        return SqlHistory(self._connections)
 
     @contextmanager
     def _writing(self) -> Iterator[_Writing]:

@@ -37,7 +37,7 @@ from dejavud.errors import IndexDamaged
 from dejavud.index import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection
     from sqlalchemy.types import TypeEngine
@@ -100,9 +100,47 @@ changes = Table(
     **_OPTIONS,
 )
 
-_NAMES = (*_metadata.tables, POSTINGS)
+_MOMENT = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")  # UTC
+matches = Table(
+    "matches",
+    _metadata,
+    Column("id", String(64), primary_key=True),
+    Column("daemon", String(64), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("listener", String(255), nullable=False),
+    Column("source", _TEXT, nullable=False),
+    Column("track_id", Integer, nullable=False),
+    Column("title", _TEXT, nullable=False),
+    Column("artist", _TEXT),
+    Column("album", _TEXT),
+    Column("file_sha1", String(40), nullable=False),
+    Column("started_at", _MOMENT, nullable=False),
+    Column("ended_at", _MOMENT, nullable=False),
+    *(Column(name, Double, nullable=False) for name in ("start_s", "end_s", "track_start_s", "track_end_s")),
+    *(Column(name, Double, nullable=False) for name in ("heard_s", "coverage", "confidence")),
+    Column("gaps", _TEXT, nullable=False),
+    Column("twins", _TEXT, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("updated_at", _MOMENT, nullable=False),
+    Column("words", _TEXT, nullable=False),
+    **_OPTIONS,
+)
+Index("matches_by_start", matches.c.started_at, matches.c.id)
+Index("matches_by_listener", matches.c.listener, matches.c.started_at)
+Index("matches_by_track", matches.c.track_id, matches.c.started_at)
+Index("matches_by_outcome", matches.c.outcome)  # those that go on are a handful, and asked for at every start
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+_NAMES = (*_metadata.tables, POSTINGS)
+_ADDED = {matches.name: 3}
+"""The version that brought a table, where it was not the first."""
+
+
+def _add_matches(connection: Connection) -> None:
+    """Make the table that version 3 brought."""
+    matches.create(connection, checkfirst=True)
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {3: _add_matches}
 """What makes each version of the one before it.  The first in SQL was 2; a step may be run again where it was cut short, as not every
 engine takes definitions back."""
 
@@ -131,10 +169,16 @@ def prepare(
             _create(connection, params, dialect, there, where=where)
             return
         schema.check_meta(found, params, path=where)
-        missing = [name for name in _NAMES if name not in there] or [key for key in (REVISION,) if key not in found]
+        version_found = int(found["schema_version"])
+        missing = [name for name in _NAMES if name not in there and _ADDED.get(name, 0) <= version_found]
+        missing += [key for key in (REVISION,) if key not in found]
         if missing:
             raise IndexDamaged(path=where, reason=f"there is no {missing[0]}")
-        for version in range(int(found["schema_version"]) + 1, schema.VERSION + 1):
+        _refuse(
+            [name for name in there if _ADDED.get(name, 0) > version_found and not dialect.is_ours(connection, name)],
+            where,
+        )
+        for version in range(version_found + 1, schema.VERSION + 1):
             if version not in migrations:
                 raise IndexDamaged(path=where, reason=f"no version ever made an index of version {version - 1} there")
             migrations[version](connection)
@@ -157,9 +201,8 @@ def _create(connection: Connection, params: HashParams, dialect: Dialect, there:
     kept = others if others == [POSTINGS] and dialect.posting_bits(params.hash_bits) else []
     if kept:
         _check_postings(connection, dialect.posting_bits(params.hash_bits), where=where)
-    elif others:
-        reason = f"its table {others[0]} is another program's: give dejavud a database (or schema) of its own"
-        raise IndexDamaged(path=where, reason=reason)
+    else:
+        _refuse(others, where)
     for name in there:
         if name not in kept:
             connection.exec_driver_sql(f"DROP TABLE {name}")
@@ -168,6 +211,13 @@ def _create(connection: Connection, params: HashParams, dialect: Dialect, there:
         connection.exec_driver_sql(statement)
     fresh = {**schema.new_meta(params), REVISION: "0"}
     connection.execute(insert(meta), [{"key": key, "value": value} for key, value in fresh.items()])
+
+
+def _refuse(others: Sequence[str], where: str) -> None:
+    """Raise `IndexDamaged` where there are tables that no process of ours made."""
+    if others:
+        reason = f"its table {others[0]} is another program's: give dejavud a database (or schema) of its own"
+        raise IndexDamaged(path=where, reason=reason)
 
 
 def _check_postings(connection: Connection, bits: Mapping[str, int], *, where: str) -> None:
