@@ -237,11 +237,13 @@ async def _open_doors(
     serve_local = partial(serve_control, table, uploads, settings=_control_settings(config), feeding=feeding)
     opened: dict[str, str | list[str]] = {"control": await doors.start(serve_local)}
     opened["http"] = [
-        await doors.start(partial(serve_http, table, uploads, settings=_http_settings(config, address)))
+        await doors.start(partial(serve_http, table, uploads, services.hub, settings=_http_settings(config, address)))
         for address in map(parse_address, config.http.listen)
     ]
     opened["websocket"] = [
-        await doors.start(partial(serve_websocket, table, uploads, settings=_websocket_settings(config, address)))
+        await doors.start(
+            partial(serve_websocket, table, uploads, services.hub, settings=_websocket_settings(config, address))
+        )
         for address in map(parse_address, config.websocket.listen)
     ]
     return opened
@@ -270,6 +272,7 @@ def _websocket_settings(config: Config, address: Address) -> WebSocketSettings:
         token=config.security.token or None,
         grace_s=config.shutdown.grace_s,
         max_message_bytes=config.websocket.message_bytes,
+        upload_s=config.limits.upload_s,
     )
 
 

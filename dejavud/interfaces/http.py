@@ -18,6 +18,7 @@ from dejavud.errors import Busy
 from dejavud.interfaces.guard import Guard
 from dejavud.interfaces.http_body import Body, BodyLimits
 from dejavud.interfaces.http_connection import run_connection
+from dejavud.interfaces.http_events import EVENTS_PATH, EventFeed
 from dejavud.interfaces.http_routes import BODY, HEALTH_PATH, Routes, error_response
 from dejavud.interfaces.serving import Gone, serve_until_cancelled
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from dejavud.interfaces.tcp import PacedStream
     from dejavud.services.commands import CommandTable
+    from dejavud.services.events import EventHub
     from dejavud.services.uploads import UploadStore
 
     Scope = Any  # ASGI's own loose types
@@ -46,10 +48,11 @@ class HttpSettings:
     """Where to listen, for whom, and what a client may cost.
 
     token : asked of every request but ``/healthz``; None asks nothing and answers loopback's names only.
-    max_requests : in work at a time, `Busy` beyond; max_connections : open at a time.
+    max_requests : in work at a time, `Busy` beyond; max_subscribers : to events; max_connections : open at a time.
     body_idle_s, body_total_s : how long a body may pause, and take.
     send_s : how long a client may not read its answer.
     keep_alive_s : how long a connection may wait for its (next) request's head.
+    heartbeat_s : how long a stream of events may be silent.
     grace_s : how long what is in flight may go on after the end.
     """
 
@@ -57,17 +60,20 @@ class HttpSettings:
     port: int = HTTP_PORT
     token: str | None = None
     max_requests: int = 64
-    max_connections: int = 512
+    max_subscribers: int = 1000
+    max_connections: int = 1536
     body_idle_s: float = 15.0
     body_total_s: float = 600.0
     send_s: float = 15.0
     keep_alive_s: float = 15.0
+    heartbeat_s: float = 15.0
     grace_s: float = 10.0
 
 
 async def serve_http(
     table: CommandTable,
     uploads: UploadStore,
+    hub: EventHub,
     *,
     settings: HttpSettings,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
@@ -77,10 +83,11 @@ async def serve_http(
     Reports its URL when it can be reached.  Raises `AddressInUse`.
     """
     listener = await open_listener(settings.host, settings.port, "HTTP")
-    app = wrap_app(_Application(table, uploads, settings), 0, "asgi")
     config = _hypercorn_config(settings)
 
     async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
+        feed = EventFeed(hub, stop, settings.heartbeat_s)
+        app = wrap_app(_Application(Routes(table, uploads, feed), uploads.max_bytes, settings), 0, "asgi")
         context = WorkerContext(None)
 
         async def handle(stream: PacedStream) -> None:
@@ -126,13 +133,13 @@ async def _refuse_connection(stream: PacedStream) -> None:
 class _Application:
     """The ASGI application: the border of each request, where everything that goes wrong becomes an answer."""
 
-    def __init__(self, table: CommandTable, uploads: UploadStore, settings: HttpSettings) -> None:
+    def __init__(self, routes: Routes, max_bytes: int, settings: HttpSettings) -> None:
         self._guard = Guard(settings.host, settings.token)
         self._limits = BodyLimits(settings.body_idle_s, settings.body_total_s)
-        self._max_requests = settings.max_requests
-        self._max_bytes = uploads.max_bytes
-        self._n_requests = 0
-        self._router = Routes(table, uploads).router()
+        self._requests = _Room(settings.max_requests, "requests")
+        self._subscribers = _Room(settings.max_subscribers, "subscribers to events")
+        self._max_bytes = max_bytes
+        self._router = routes.router()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -161,22 +168,32 @@ class _Application:
                 await self._router(scope, body.receive, exchange.send)
                 return
             self._guard.check_token(scope["headers"])
-            with self._slot():
+            with (self._subscribers if scope["path"] == EVENTS_PATH else self._requests).taken():
                 await self._router(scope, body.receive, exchange.send)
         except Gone:
             raise
         except Exception as error:  # noqa: BLE001 - the border of one request
             await error_response(scope, error)(scope, body.receive, exchange.send)
 
+
+class _Room:
+    """So many at a time."""
+
+    def __init__(self, n_places: int, what: str) -> None:
+        self._n_places = n_places
+        self._n_taken = 0
+        self._what = what
+
     @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if self._n_requests >= self._max_requests:
-            raise Busy(what=f"{self._max_requests} requests")
-        self._n_requests += 1
+    def taken(self) -> Iterator[None]:
+        """Take a place while the block goes on; raises `Busy` where there is none."""
+        if self._n_taken >= self._n_places:
+            raise Busy(what=f"{self._n_places} {self._what}")
+        self._n_taken += 1
         try:
             yield
         finally:
-            self._n_requests -= 1
+            self._n_taken -= 1
 
 
 class _Exchange:

@@ -15,6 +15,7 @@ from dejavud.errors import (
     DejavudError,
     InternalError,
     InvalidRequest,
+    ListenerNotFound,
     MethodNotAllowed,
     NotFound,
     TrackNotFound,
@@ -22,6 +23,7 @@ from dejavud.errors import (
 )
 from dejavud.interfaces import legacy
 from dejavud.interfaces.http_body import SlowBody
+from dejavud.interfaces.http_events import EVENTS_PATH, EventStream, last_event_id
 from dejavud.interfaces.multipart import BrokenForm
 from dejavud.interfaces.serving import run_unless
 from dejavud.services.commands import Call
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from dejavud.interfaces.http_body import Body, Form
+    from dejavud.interfaces.http_events import EventFeed
     from dejavud.services.commands import CommandTable
     from dejavud.services.uploads import Upload, UploadStore
 
@@ -73,9 +76,10 @@ _HEADERS = {
 class Routes:
     """The endpoints, over one command table."""
 
-    def __init__(self, table: CommandTable, uploads: UploadStore) -> None:
+    def __init__(self, table: CommandTable, uploads: UploadStore, feed: EventFeed) -> None:
         self._table = table
         self._uploads = uploads
+        self._feed = feed
 
     def router(self) -> Router:
         """Return the table of addresses."""
@@ -91,6 +95,14 @@ class Routes:
                 Route("/v1/tracks/{id}", self._show_track, methods=["GET"]),
                 Route("/v1/tracks/{id}", self._change_track, methods=["PATCH"]),
                 Route("/v1/tracks/{id}", self._remove_track, methods=["DELETE"]),
+                Route("/v1/listeners", self._list_listeners, methods=["GET"]),
+                Route("/v1/listeners", self._add_listener, methods=["POST"]),
+                Route("/v1/listeners/{name:path}/pause", self._pause_listener, methods=["POST"]),
+                Route("/v1/listeners/{name:path}/resume", self._resume_listener, methods=["POST"]),
+                Route("/v1/listeners/{name:path}", self._show_listener, methods=["GET"]),
+                Route("/v1/listeners/{name:path}", self._remove_listener, methods=["DELETE"]),
+                Route("/v1/devices", self._devices, methods=["GET"]),
+                Route(EVENTS_PATH, self._events, methods=["GET"]),
                 Route("/v1/status", self._status, methods=["GET"]),
                 Route(HEALTH_PATH, self._health, methods=["GET"]),
             ],
@@ -163,6 +175,39 @@ class Routes:
         if not result["removed"]:
             raise TrackNotFound(track=track_id)
         return _json(result)
+
+    async def _list_listeners(self, request: Request) -> Response:
+        return _json(await self._call("listen.list", _query(request), request))
+
+    async def _add_listener(self, request: Request) -> Response:
+        return _json(await self._call("listen.add", {**await _object(request), **_query(request)}, request), _CREATED)
+
+    async def _pause_listener(self, request: Request) -> Response:
+        return await self._of_listener("listen.pause", request)
+
+    async def _resume_listener(self, request: Request) -> Response:
+        return await self._of_listener("listen.resume", request)
+
+    async def _remove_listener(self, request: Request) -> Response:
+        return await self._of_listener("listen.remove", request)
+
+    async def _of_listener(self, command: str, request: Request) -> Response:
+        return _json(await self._call(command, {**_query(request), "name": request.path_params["name"]}, request))
+
+    async def _show_listener(self, request: Request) -> Response:
+        views = (await self._call("listen.list", _query(request), request))["listeners"]
+        name = request.path_params["name"]
+        for view in views:
+            if view["listener"] == name:
+                return _json(view)
+        raise ListenerNotFound(name=name[:80], known=", ".join(view["listener"] for view in views) or "none")
+
+    async def _devices(self, request: Request) -> Response:
+        return _json(await self._call("devices", _query(request), request))
+
+    async def _events(self, request: Request) -> EventStream:
+        topics = self._feed.asked_for(_query(request, topics=str, after=str), last_event_id(request))
+        return EventStream(self._feed, topics, _body_of(request), _HEADERS)
 
     async def _status(self, request: Request) -> Response:
         return _json(await self._call("status", {}, request))

@@ -22,6 +22,8 @@ _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 _BACKLOG = 128
 _LINGER_S = 1.0
 _LINGER_READ_BYTES = 1 << 16
+_KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""A client whose machine vanished without a word is gone after two minutes, however long its connection was to be open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,9 @@ async def serve_connections(
         nonlocal n_open
         n_open += 1
         stream = PacedStream(raw, limits.send_s)
+        for option, value in _KEEP_ALIVE:
+            raw.setsockopt(socket.IPPROTO_TCP, option, value)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
             await (handle if n_open <= limits.max_connections else refuse)(stream)
         except Exception:  # noqa: BLE001 - the border of one connection

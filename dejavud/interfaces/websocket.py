@@ -1,4 +1,4 @@
-"""WebSocket: the old exchange (an audio file in, a name out) for clients that agree on no subprotocol."""
+"""WebSocket: the old exchange (an audio file in, a name out) for clients that propose no subprotocol of ours."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dejavud.interfaces import legacy
 from dejavud.interfaces.guard import Guard
 from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
+from dejavud.interfaces.websocket_v1 import SUBPROTOCOL, Session, SessionLimits
 from dejavud.services.commands import Call
 from dejavud.wire.codec import encode
 from dejavud.wire.codes import codes_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from dejavud.interfaces.tcp import PacedStream
     from dejavud.services.commands import CommandTable
+    from dejavud.services.events import EventHub
     from dejavud.services.uploads import UploadStore
 
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -42,6 +44,7 @@ class WebSocketSettings:
 
     token : asked of every handshake (``Authorization: Bearer``); None asks nothing and refuses foreign pages.
     max_message_bytes : larger messages close the connection with 1009.
+    upload_s : how long the sound of one request of ``dejavud.v1`` may take to come.
     max_connections : open at a time; further handshakes are answered 503.
     handshake_s : how long a handshake may take.
     idle_s : how long a connection may go without a complete message, once its last one was answered.
@@ -54,6 +57,7 @@ class WebSocketSettings:
     port: int = WEBSOCKET_PORT
     token: str | None = None
     max_message_bytes: int = 16 << 20
+    upload_s: float = 600.0
     max_connections: int = 128
     handshake_s: float = 10.0
     idle_s: float = 300.0
@@ -65,6 +69,7 @@ class WebSocketSettings:
 async def serve_websocket(
     table: CommandTable,
     uploads: UploadStore,
+    hub: EventHub,
     *,
     settings: WebSocketSettings,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
@@ -76,7 +81,7 @@ async def serve_websocket(
     listener = await open_listener(settings.host, settings.port, "WebSocket")
 
     async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
-        server = _Server(table, uploads, settings, stop)
+        server = _Server(table, uploads, hub, settings, stop)
         task_status.started(url_of(listener, "ws"))
         await serve_connections(
             listener,
@@ -97,10 +102,16 @@ class _Server:
     """What all connections share."""
 
     def __init__(
-        self, table: CommandTable, uploads: UploadStore, settings: WebSocketSettings, stop: trio.Event
+        self,
+        table: CommandTable,
+        uploads: UploadStore,
+        hub: EventHub,
+        settings: WebSocketSettings,
+        stop: trio.Event,
     ) -> None:
         self._table = table
         self._uploads = uploads
+        self._hub = hub
         self._settings = settings
         self._stop = stop
         self._guard = Guard(settings.host, settings.token)
@@ -135,15 +146,23 @@ class _Server:
             headers = [(b"Content-Type", b"application/json")]
             await request.reject(codes_of(error.code).http, extra_headers=headers, body=body)
             return
-        connection = await request.accept()  # with no subprotocol, whichever were proposed
+        is_v1 = SUBPROTOCOL in request.proposed_subprotocols
+        connection = await request.accept(subprotocol=SUBPROTOCOL if is_v1 else None)
         try:
-            reason = await _OldExchange(self._table, self._uploads, connection).run(self._settings.idle_s, self._stop)
+            reason = await (self._serve_v1(connection) if is_v1 else self._exchange(connection))
             await self._close(connection, _GOING_AWAY, reason)
         except ConnectionClosed as closed:
             _LOG.debug("websocket_closed", reason=str(closed.reason))
         except Exception:
             await self._close(connection, _INTERNAL, "internal_error")
             raise
+
+    async def _serve_v1(self, connection: WebSocketConnection) -> str:
+        limits = SessionLimits(audio_total_s=self._settings.upload_s, idle_s=self._settings.idle_s)
+        return await Session(self._table, self._uploads, self._hub, connection, limits).run(self._stop)
+
+    async def _exchange(self, connection: WebSocketConnection) -> str:
+        return await _OldExchange(self._table, self._uploads, connection).run(self._settings.idle_s, self._stop)
 
     async def _close(self, connection: WebSocketConnection, code: int, reason: str) -> None:
         with trio.move_on_after(self._settings.close_s):

@@ -30,7 +30,7 @@ async def serving(
 
             async def serve(*, task_status: trio.TaskStatus[str]) -> None:
                 with scope:
-                    await serve_http(stage.table(), uploads, settings=settings, task_status=task_status)
+                    await serve_http(stage.table(), uploads, stage.hub, settings=settings, task_status=task_status)
 
             url = await nursery.start(serve)
             async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:

@@ -9,6 +9,8 @@ import trio
 
 from dejavud.errors import InvalidRequest, TrackNotFound, UnreadableFile, UnsupportedAudio
 from dejavud.services.commands import Command, CommandTable
+from dejavud.services.event_handlers import EventHandlers
+from dejavud.services.events import EventHub
 from dejavud.services.handlers import Fingerprint, Nothing, Recognize, Scan
 from dejavud.services.track_handlers import ChangeTracks, EditTracks, GetTrack, ListTracks
 
@@ -72,6 +74,7 @@ class Stage:
     calls: list[tuple[str, Any, Call]] = field(default_factory=list)
     heard: list[bytes] = field(default_factory=list)
     release: trio.Event = field(default_factory=trio.Event)
+    hub: EventHub = field(default_factory=EventHub)
     working: int = 0
     abandoned: int = 0
     _changed: trio.Event = field(default_factory=trio.Event)
@@ -219,4 +222,5 @@ class Stage:
             "count": (Count, self.count),
             "tell": (Nothing, self.tell),
         }
-        return CommandTable(tuple(Command(name, kind, handler) for name, (kind, handler) in rows.items()))
+        commands = [(name, kind, handler) for name, (kind, handler) in rows.items()]
+        return CommandTable(tuple(Command(*row) for row in (*commands, *EventHandlers(self.hub).rows())))

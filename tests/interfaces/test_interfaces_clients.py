@@ -33,7 +33,7 @@ async def test_ws_client_prints_the_name(stage: Stage, uploads: UploadStore, tmp
     """The old client's exchange, from a file to a name on the terminal."""
     clip = tmp_path / "clip.mp3"
     clip.write_bytes(MUSIC)
-    serve = partial(serve_websocket, stage.table(), uploads, settings=WebSocketSettings(port=0))
+    serve = partial(serve_websocket, stage.table(), uploads, stage.hub, settings=WebSocketSettings(port=0))
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             url = await nursery.start(serve)
@@ -46,7 +46,7 @@ async def test_ws_client_says_what_is_wrong(stage: Stage, uploads: UploadStore, 
     """No token, no file and no daemon each end in one line and a failure."""
     clip = tmp_path / "clip.mp3"
     clip.write_bytes(MUSIC)
-    serve = partial(serve_websocket, stage.table(), uploads, settings=WebSocketSettings(port=0, token="t"))  # noqa: S106
+    serve = partial(serve_websocket, stage.table(), uploads, stage.hub, settings=WebSocketSettings(port=0, token="t"))  # noqa: S106
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             url = await nursery.start(serve)

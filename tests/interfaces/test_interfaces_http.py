@@ -518,7 +518,7 @@ async def test_taken_port_and_foreign_address_are_refused(stage: Stage, uploads:
     async with serving(stage, uploads) as (client, _):
         taken = HttpSettings(port=client.base_url.port or 0)
         with pytest.raises(AddressInUse):
-            await serve_http(stage.table(), uploads, settings=taken)
+            await serve_http(stage.table(), uploads, stage.hub, settings=taken)
     for host in ("192.0.2.1", "no-such-host.invalid"):
         with pytest.raises(InvalidConfig):
-            await serve_http(stage.table(), uploads, settings=HttpSettings(host=host, port=0))
+            await serve_http(stage.table(), uploads, stage.hub, settings=HttpSettings(host=host, port=0))

@@ -41,7 +41,7 @@ async def serving(
 
             async def serve(*, task_status: trio.TaskStatus[str]) -> None:
                 with scope:
-                    await serve_websocket(stage.table(), uploads, settings=settings, task_status=task_status)
+                    await serve_websocket(stage.table(), uploads, stage.hub, settings=settings, task_status=task_status)
 
             yield await nursery.start(serve), scope
             scope.cancel()
@@ -313,4 +313,6 @@ async def test_taken_port_is_refused(stage: Stage, uploads: UploadStore) -> None
     """A port in use is `AddressInUse`."""
     async with serving(stage, uploads) as (url, _):
         with pytest.raises(AddressInUse):
-            await serve_websocket(stage.table(), uploads, settings=WebSocketSettings(port=urlsplit(url).port or 0))
+            await serve_websocket(
+                stage.table(), uploads, stage.hub, settings=WebSocketSettings(port=urlsplit(url).port or 0)
+            )
