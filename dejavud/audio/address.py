@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from dejavud.errors import UnsupportedUrl
 
-SCHEMES = ("http", "https")
+SCHEMES = ("http", "https", "rtsp", "rtsps")
 
 
 def check_url(url: str) -> None:
@@ -17,7 +17,7 @@ def check_url(url: str) -> None:
     except ValueError as error:  # a bracket without its other half
         raise UnsupportedUrl(url=url_without_password(url)[:200], reason=f"this is not an address ({error})") from None
     if parts.scheme not in SCHEMES:
-        reason = f"addresses begin with {' or '.join(f'{scheme}://' for scheme in SCHEMES)}"
+        reason = f"addresses begin with {', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://"
         raise UnsupportedUrl(url=url_without_password(url)[:200], reason=reason)
     if not host or not url.isprintable() or " " in url:
         raise UnsupportedUrl(url=url_without_password(url)[:200], reason="this names no host, or is not an address")

@@ -37,7 +37,11 @@ _GATHERED_LIVE_SAMPLES = 1 << 12
 """What is listened to while it is made is not to wait for so many: a tenth of a second."""
 _READ_BYTES = 1 << 17
 _HEAD_BYTES = 256
-_REMOTE_PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto"
+_REMOTE_OPTIONS = {
+    "http": {"protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto"},
+    "rtsp": {"protocol_whitelist": "rtsp,rtsps,rtp,tcp,tls", "rtsp_transport": "tcp", "allowed_media_types": "audio"},
+}
+"""By the first letters of an address.  RTSP over TCP passes every router, and what is lost is told; a camera's pictures are not fetched."""
 _REMOTE_TIMEOUT_S = (10.0, 30.0)
 """For an address to answer, and for its next bytes."""
 _MAX_CHANNELS = 8
@@ -125,7 +129,7 @@ def open_remote_decoder(url: str, name: str, *, is_live: bool = False) -> Iterat
 
     is_live : give what has come without waiting for more, which costs a little.
 
-    A connection that is lost ends the audio.  FFmpeg follows redirects and the parts of an HLS playlist, over HTTP only.
+    A connection that is lost ends the audio.  FFmpeg follows redirects and the parts of an HLS playlist, over HTTP only, and RTSP over TCP only.
 
     Raises
     ------
@@ -138,7 +142,7 @@ def open_remote_decoder(url: str, name: str, *, is_live: bool = False) -> Iterat
         container = av.open(
             url,
             mode="r",
-            container_options={"protocol_whitelist": _REMOTE_PROTOCOLS},
+            container_options=_REMOTE_OPTIONS["rtsp" if url.lower().startswith("rtsp") else "http"],
             metadata_errors="replace",
             timeout=_REMOTE_TIMEOUT_S,
         )

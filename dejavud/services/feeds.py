@@ -12,7 +12,7 @@ from dejavud.errors import Busy, DejavudError, ListenerNotFound, NotListening, U
 from dejavud.services.worker_streams import listening
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
     from contextlib import AbstractContextManager
 
     from dejavud.audio.pcm_format import PcmFormat
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Feeder:
-    """Who sends sound to a listener.  Transports call `send`; all else is the listener's.
+    """Who sends sound to a listener.  Callers use `send` or `send_all`; all else is the listener's.
 
     n_bytes : taken so far.
     """
@@ -31,6 +31,7 @@ class Feeder:
         self.n_bytes = 0
         self._listener = listener
         self._into, self._out = trio.open_memory_channel[bytes](0)
+        self._sending = trio.CancelScope()
         self._error: DejavudError = NotListening(listener=listener, reason="its sender has left")
 
     @property
@@ -53,6 +54,14 @@ class Feeder:
             raise self._error from None
         self.n_bytes += len(data)
 
+    async def send_all(self, pieces: AsyncIterable[bytes]) -> None:
+        """Send what comes, to its end; raises what `send` does, at once and not with the next piece."""
+        with self._sending:
+            async for data in pieces:
+                await self.send(data)
+            return
+        raise self._error
+
     def leave(self) -> None:
         """End the sound in order."""
         self._into.close()
@@ -61,6 +70,7 @@ class Feeder:
         """Take no more; whoever sends is told `error`."""
         self._error = error
         self._out.close()
+        self._sending.cancel()
 
     async def pour(self, listener: trio.socket.SocketType) -> None:
         """Pass on what is sent to who connects to `listener`, a worker, until the sender leaves."""

@@ -50,6 +50,7 @@ class ListenHandlers:
             ("devices", NoParameters, self.devices),
             ("listen.list", NoParameters, self.list),
             ("listen.add", AddListener, self.add),
+            ("listen.send", NamedListener, self.send),
             ("listen.remove", NamedListener, self.remove),
             ("listen.pause", NamedListener, self.pause),
             ("listen.resume", NamedListener, self.resume),
@@ -70,6 +71,16 @@ class ListenHandlers:
             raise InvalidRequest(reason="files and pipes are listened to for the local control socket only")
         await self._listeners.add(params.name, params.source, remembered=not params.once)
         return self._listeners.view_of(params.name)
+
+    async def send(self, params: NamedListener, call: Call) -> dict[str, Any]:
+        """Have a listener hear the raw sound that the caller is sending, to its end."""
+        bind_contextvars(listener=params.name)
+        if call.stream is None:
+            reason = 'sound is sent while it is made: over WebSocket with "audio": "stream", over the control socket with feed.open'
+            raise InvalidRequest(reason=reason)
+        with self._listeners.feeding(params.name) as feeder:
+            await feeder.send_all(call.stream)
+        return {"heard_s": round(feeder.heard_s, 3)}
 
     async def remove(self, params: NamedListener, _call: Call) -> dict[str, Any]:
         """Stop listening to one."""

@@ -7,10 +7,17 @@ from dejavud.errors import UnsupportedUrl
 
 
 @pytest.mark.parametrize(
-    "url", ["http://radio.example/live", "https://radio.example:8443/a%20b.mp3?x=1", "HTTP://me:pw@[::1]:80/"]
+    "url",
+    [
+        "http://radio.example/live",
+        "https://radio.example:8443/a%20b.mp3?x=1",
+        "HTTP://me:pw@[::1]:80/",
+        "rtsp://camera.example:8554/stream1",
+        "rtsps://me:pw@camera.example/",
+    ],
 )
-def test_http_addresses_may_be_fetched(url: str) -> None:
-    """Both schemes in any case, with a port, a query, a user, a host of either family."""
+def test_addresses_of_streams_may_be_fetched(url: str) -> None:
+    """Every scheme in any case, with a port, a query, a user, a host of either family."""
     check_url(url)
 
 
@@ -21,7 +28,8 @@ def test_http_addresses_may_be_fetched(url: str) -> None:
         "radio.example/live",
         "file:///etc/passwd",
         "ftp://host/a.mp3",
-        "rtsp://host/a",
+        "rtmp://host/a",
+        "rtp://host:5004",
         "concat:http://a|http://b",
         "http:a.mp3",
         "http:///a.mp3",
