@@ -10,7 +10,7 @@ import trio
 from dejavud.services.views import track_in_answer
 
 if TYPE_CHECKING:
-    from dejavud.services.hearing import HeardPlay
+    from dejavud.services.hearing import Change, HeardPlay
     from dejavud.services.listener import Listener
 
 
@@ -36,6 +36,23 @@ def listener_view(listener: Listener) -> dict[str, Any]:
     }
 
 
+def change_view(listener: Listener, change: Change) -> dict[str, Any]:
+    """Return what has become known of a play; of one that has ended, why it did too."""
+    view = play_view(listener, change.play)
+    return {**view, "outcome": _outcome(listener)} if change.kind == "ended" else view
+
+
+def _outcome(listener: Listener) -> str:
+    """Return why plays of this listener that end now do: see `dejavud.index.history.plays.OUTCOMES`."""
+    if listener.is_removed:
+        return "stopped"
+    if listener.paused:
+        return "paused"
+    if listener.state == "ended":
+        return "source_ended"
+    return "source_lost" if listener.state in ("retrying", "waiting") else "unheard"
+
+
 def play_view(listener: Listener, play: HeardPlay) -> dict[str, Any]:
     """Return a play of a track that the listener has in `tracks`."""
     seconds = listener.hearing.params.frames_to_seconds
@@ -43,6 +60,7 @@ def play_view(listener: Listener, play: HeardPlay) -> dict[str, Any]:
     ago_s = trio.current_time() - listener.heard_at + now_s - seconds(play.first_frame)
     return {
         "listener": listener.name,
+        "source": listener.source.shown,
         "play": play.id,
         "track": track_in_answer(listener.tracks[play.track_id]),
         "started_at": (datetime.now(UTC) - timedelta(seconds=max(0.0, ago_s))).isoformat(),

@@ -24,7 +24,7 @@ from dejavud.errors import (
 )
 from dejavud.services import listen_jobs
 from dejavud.services.feeds import Feed
-from dejavud.services.listen_views import listener_view, play_view
+from dejavud.services.listen_views import change_view, listener_view
 from dejavud.services.source_clock import SourceClock
 
 if TYPE_CHECKING:
@@ -346,7 +346,7 @@ class Listener:
         while self._untold:
             change = self._untold.popleft()
             if change.play.track_id in self.tracks:
-                self._hub.publish(f"match.{change.kind}", play_view(self, change.play))
+                self._hub.publish(f"match.{change.kind}", change_view(self, change))
                 fields = {"listener": self.name, "play": change.play.id, "track_id": change.play.track_id}
                 log.info("match_told", kind=change.kind, **fields)
         going = {play.track_id for play in self.hearing.plays}
