@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from dejavud.config.resolving import check_engine, check_exposure, resolved
 from dejavud.config.sections import RULES, SECRETS, Config, Key, keys
+from dejavud.config.tables import is_table, tables_of
 from dejavud.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def load(arguments: Arguments, environment: Mapping[str, str], working_dir: Path
     config = config_of(settings)
     origins = {key: setting.origin for key, setting in settings.items()}
     check_engine(config.engine, origins)
-    config = resolved(config, environment, working_dir)
+    config = resolved(config, environment, working_dir, origins)
     check_exposure(config, origins)
     return Loaded(config, origins)
 
@@ -193,18 +194,22 @@ def _flag_of(dotted: str) -> str:
     return "--" + next(option for option, key in FLAG_KEYS.items() if key == dotted).replace("_", "-")
 
 
+_MAY_HOLD_PASSWORD = "hooks.mqtt_url"  # noqa: S105 - a key's name; where one is written there, it is refused
 _KIND_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def _checked(dotted: str, key: Key, setting: Setting) -> Any:  # noqa: ANN401 - a value of the key's type
     """Return the value as its key has it; raises `InvalidConfig` that says what is allowed."""
     is_list = get_origin(key.kind) is tuple
-    shown = "what it is set to" if dotted in SECRETS else repr(setting.value)
-    wanted = "a list of texts" if is_list else _KIND_NAMES[key.kind]
+    shown = "what it is set to" if dotted in SECRETS | {_MAY_HOLD_PASSWORD} else repr(setting.value)
+    is_tables = is_list and is_table(get_args(key.kind)[0])
+    wanted = "a list of tables" if is_tables else "a list of texts" if is_list else _KIND_NAMES[key.kind]
     rule = RULES.get(dotted)
     try:
         value = _list_of(setting, get_args(key.kind)[0]) if is_list else _typed(setting, key.kind)
-    except ValueError:
+    except ValueError as error:
+        if is_tables:
+            raise InvalidConfig(origin=setting.origin, reason=f"{dotted} is not right: {error}") from None
         allowed = f", {rule.allowed}" if rule else ""
         raise InvalidConfig(origin=setting.origin, reason=f"{dotted} must be {wanted}{allowed}, not {shown}") from None
     if rule is not None and not rule.accepts(value):
@@ -217,6 +222,8 @@ def _checked(dotted: str, key: Key, setting: Setting) -> Any:  # noqa: ANN401 - 
 def _list_of(setting: Setting, kind: type) -> tuple[Any, ...]:
     """Return the items of a TOML list, or of a text that separates them with commas."""
     value = setting.value
+    if is_table(kind):
+        return tables_of(value, kind)
     if isinstance(value, str):
         value = [item.strip() for item in value.split(",") if item.strip()]
     if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):

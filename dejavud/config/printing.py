@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from dejavud.config.sections import SECRETS, keys
+from dejavud.hooks.settings import Webhook, shown_url
 from dejavud.index.urls import without_password
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def as_toml(loaded: Loaded) -> str:
 
 
 def _shown(dotted: str, value: Any) -> str:  # noqa: ANN401 - any of the types that keys have
+    if dotted == "hooks.webhooks":
+        return "[" + ", ".join(map(_shown_webhook, value)) + "]"
     if dotted in SECRETS and value:
         value = _MASK
     if dotted == "data.url":
@@ -35,3 +38,13 @@ def _shown(dotted: str, value: Any) -> str:  # noqa: ANN401 - any of the types t
     if isinstance(value, tuple):
         return json.dumps(list(value), ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False)
+
+
+def _shown_webhook(webhook: Webhook) -> str:
+    shown = {
+        "url": shown_url(webhook.url),
+        "name": webhook.called,
+        "topics": list(webhook.topics),
+        "secret": _MASK if webhook.secret else "",
+    }
+    return "{ " + ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in shown.items()) + " }"

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dejavud.config.hook_settings import resolved_hooks
 from dejavud.config.sections import Config, parse_address
 from dejavud.errors import InvalidConfig
 from dejavud.fingerprint.params import Params
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def resolved(config: Config, environment: Mapping[str, str], working_dir: Path) -> Config:
+def resolved(config: Config, environment: Mapping[str, str], working_dir: Path, origins: Mapping[str, str]) -> Config:
     """Return `config` with its empty places filled in, and its folders absolute."""
     given = config.data
     data_dir = _folder(given.dir, environment, working_dir) if given.dir else default_data_dir(environment)
@@ -36,6 +37,7 @@ def resolved(config: Config, environment: Mapping[str, str], working_dir: Path) 
         data=data,
         control=replace(config.control, endpoint=control),
         events=replace(config.events, endpoint=events),
+        hooks=resolved_hooks(config.hooks, environment, origins, lambda text: _folder(text, environment, working_dir)),
     )
 
 

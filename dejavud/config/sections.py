@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import PROFILES
+from dejavud.hooks.settings import HookSettings, are_webhooks, is_broker, is_format
 from dejavud.wire.endpoints import HTTP_PORT, WEBSOCKET_PORT
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class Config:
     recognize: Recognize = field(default_factory=Recognize)
     scan: Scan = field(default_factory=Scan)
     listen: Listen = field(default_factory=Listen)
+    hooks: HookSettings = field(default_factory=HookSettings)
     http: Http = field(default_factory=Http)
     websocket: Websocket = field(default_factory=Websocket)
     control: Control = field(default_factory=Control)
@@ -256,6 +258,10 @@ def _are_sources(values: tuple[str, ...]) -> bool:
     return len(names) == len(values)
 
 
+def _is_topic(value: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", value) is not None
+
+
 _ADDRESSES = Rule('addresses such as "127.0.0.1:4141" or "[::1]:4141"', _are_addresses)
 _SOURCES = Rule(
     'such as "radio=https://example.org/live.mp3", "kitchen=mic:USB Audio" or "door=/run/door.fifo", each name once',
@@ -269,6 +275,18 @@ _TOKEN = Rule(
     "printable ASCII without spaces, at least 8 characters, or empty",
     lambda value: not value or re.fullmatch(r"[!-~]{8,}", value) is not None,
 )
+_WEBHOOKS = Rule(
+    'such as [{ url = "https://example.org/played", topics = ["match.ended"], secret = "file:/etc/dejavud/secret" }], each with a name '
+    "of its own (its host, where it has none) and topics that say how those it gets begin",
+    are_webhooks,
+)
+_BROKER = Rule(
+    'such as "mqtt://localhost" or "mqtts://broker.example:8883", with user and password in keys of their own',
+    is_broker,
+)
+_TOPIC = Rule("words of letters, digits, _ and -, with / between them", _is_topic)
+_OPTIONAL_TOPIC = Rule(_TOPIC.allowed + ", or empty", lambda value: not value or _is_topic(value))
+_FORMAT = Rule("a text with {artist}, {title}, {album} and {listener} in it, and {{ for a brace", is_format)
 _MAX_BYTES = 1 << 40
 _DAY_S = 86400
 
@@ -316,6 +334,13 @@ RULES: dict[str, Rule] = {
     "listen.silence_db": _between(-120, 0, "dB"),
     "listen.stall_s": _between(3, 600, "seconds"),
     "listen.retry_max_s": _between(1, 3600, "seconds"),
+    "hooks.webhooks": _WEBHOOKS,
+    "hooks.webhook_timeout_s": _between(0.1, 300, "seconds"),
+    "hooks.webhook_max_age_s": _between(0, 7 * _DAY_S, "seconds"),
+    "hooks.mqtt_url": _BROKER,
+    "hooks.mqtt_prefix": _TOPIC,
+    "hooks.mqtt_discovery": _OPTIONAL_TOPIC,
+    "hooks.now_playing_format": _FORMAT,
     "http.listen": _ADDRESSES,
     "websocket.listen": _ADDRESSES,
     "websocket.message_bytes": _between(1024, _MAX_BYTES, "bytes"),
@@ -337,7 +362,7 @@ RULES: dict[str, Rule] = {
 }
 """By key; a key that is not here takes every value of its type."""
 
-SECRETS = frozenset({"security.token"})
+SECRETS = frozenset({"security.token", "hooks.webhooks", "hooks.mqtt_password"})
 """Keys whose values are shown to nobody."""
 
 
