@@ -25,6 +25,7 @@ from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
 from dejavud.errors import IndexAway
 from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import params_of
+from dejavud.hooks.supervisor import make_hooks
 from dejavud.index.open import IndexSettings, open_kept_index, without_password
 from dejavud.index.view.resident import ResidentIndex
 from dejavud.interfaces.control import ControlSettings, serve_control
@@ -139,6 +140,7 @@ async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Li
     async with _ended_with_block() as publishing:
         publisher = partial(serve_publisher, lifetime.hub, settings=PublisherSettings(config.events.endpoint))
         lifetime.endpoints["events"] = await publishing.start(publisher)
+        await publishing.start(services.hooks.serve)
         if kept.follow is not None:
             await publishing.start(Follower(kept.follow, workers, config.index.poll_s, constellations.forget).serve)
         async with _ended_with_block() as writing:
@@ -224,6 +226,7 @@ def _services(
         ),
         workers=workers,
         hub=hub,
+        hooks=make_hooks(config.hooks, hub, listeners.view, workers.thread),
         params=profile.params,
         daemon=Daemon(lifetime.started_s, without_password(config.data.url), lifetime.endpoints, lifetime.stop),
     )

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from dejavud.hooks.base import Figures, ListenerViews
     from dejavud.services.events import Event, EventHub
 
-TOPICS = ("match.started", "match.updated", "match.ended", "listener.started", "listener.state", "listener.stopped")
+TOPICS = (
+    "match.started",
+    "match.updated",
+    "match.ended",
+    "listener.started",
+    "listener.state",
+    "listener.stopped",
+    "daemon.stopping",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,7 @@ class NowPlaying:
 
     def __init__(self, views: ListenerViews) -> None:
         self.listeners: dict[str, ListenerNow] = {}
+        self._stopping = False
         for view in views():
             now = self._of(str(view["listener"]))
             now.view = view
@@ -90,15 +99,20 @@ class NowPlaying:
         return max(latest, key=lambda play: play.play, default=None)
 
     def take(self, event: Event) -> None:
-        """Note what happened."""
+        """Note what happened; listeners that stop because the daemon does are not gone."""
         data = event.data
-        name = str(data["listener"])
-        if event.topic == "listener.stopped":
+        name = str(data.get("listener"))
+        if event.topic == "daemon.stopping":
+            self._stopping = True
+        elif event.topic == "listener.stopped" and self._stopping:
+            self.listeners[name] = ListenerNow({**self._of(name).view, "state": "stopped"})
+        elif event.topic == "listener.stopped":
             self.listeners.pop(name, None)
         elif event.topic in ("listener.started", "listener.state"):
             self._of(name).view = data
         elif event.topic == "match.ended":
-            self._of(name).plays.pop(data["play"], None)
+            if name in self.listeners:
+                self.listeners[name].plays.pop(data["play"], None)
         else:
             self._of(name).plays[data["play"]] = _playing(data)
 

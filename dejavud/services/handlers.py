@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
@@ -66,6 +66,22 @@ class Daemon:
     stop: trio.Event
 
 
+class Extension(Protocol):
+    """What lies above this floor, and has commands and something to say in `status` nevertheless."""
+
+    async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run until cancelled."""
+        ...
+
+    def rows(self) -> tuple[tuple[str, type, Handler], ...]:
+        """Return its rows of the command table."""
+        ...
+
+    def view(self) -> list[dict[str, Any]]:
+        """Return how its parts are, as JSON shows them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything that a command may ask."""
@@ -81,6 +97,7 @@ class Services:
     archives: Archives
     workers: Workers
     hub: EventHub
+    hooks: Extension
     params: HashParams
     daemon: Daemon
 
@@ -183,6 +200,7 @@ class Handlers:
             "workers": asdict(services.workers.status()),
             "microphone": {"available": not unavailable, "reason": unavailable or None},
             "listeners": services.listeners.view(),
+            "hooks": services.hooks.view(),
             "endpoints": dict(daemon.endpoints),
             "queries": asdict(services.recognizer.counts),
         }
@@ -255,6 +273,7 @@ def command_table(services: Services) -> CommandTable:
         *TrackHandlers(services.library).rows(),
         *ListenHandlers(services.listeners, services.microphones).rows(),
         *EventHandlers(services.hub).rows(),
+        *services.hooks.rows(),
         ("migrate", Migrate, handlers.migrate),
         ("compact", Nothing, services.maintenance.compact),
         ("check", CheckIndex, services.maintenance.check),
@@ -267,7 +286,9 @@ def command_table(services: Services) -> CommandTable:
     return CommandTable(tuple(Command(name, kind, _bounded(name, handler)) for name, kind, handler in rows))
 
 
-_QUIET = frozenset({"status", "tracks.list", "tracks.get", "tracks.known", "listen.list", "devices", "events.replay"})
+_QUIET = frozenset(
+    {"status", "tracks.list", "tracks.get", "tracks.known", "listen.list", "hooks.list", "devices", "events.replay"}
+)
 """Asked often and changing nothing: logged where somebody asks for debug lines."""
 
 

@@ -11,6 +11,8 @@ from service_parts import PARAMS, WatchedIndex, music_file
 
 from dejavud import __version__
 from dejavud.errors import DejavudError, InternalError, InvalidRequest, TrackNotFound, UnreadableFile
+from dejavud.hooks.settings import HookSettings
+from dejavud.hooks.supervisor import make_hooks
 from dejavud.index.open import KeptIndex
 from dejavud.matching.tracker import TrackerRules
 from dejavud.services.archive_intake import LibraryParts
@@ -90,6 +92,7 @@ class Bench:
                 archives=Archives(parts, self.index, library, folder=Path("/")),
                 workers=self.workers,
                 hub=self.hub,
+                hooks=make_hooks(HookSettings(), self.hub, list, self.workers.thread),
                 params=PARAMS,
                 daemon=Daemon(0.0, "memory://", {"control": "ipc:///x", "http": ["http://127.0.0.1:1"]}, self.stop),
             )
@@ -131,7 +134,15 @@ async def test_the_table_has_every_command(bench: Bench) -> None:
     audio = {"recognize", "recognize_microphone", "scan", "fingerprint"}
     files = {"export", "import", "backup", "restore", "migrate"}
     listening = {"devices", *(f"listen.{name}" for name in ("list", "add", "remove", "pause", "resume"))}
-    assert set(bench.table.names) == tracks | audio | files | listening | {"events.replay", "status", "compact", "check", "shutdown"}
+    assert set(bench.table.names) == tracks | audio | files | listening | {
+        "events.replay",
+        "hooks.list",
+        "hooks.test",
+        "status",
+        "compact",
+        "check",
+        "shutdown",
+    }
 
 
 async def test_status_tells_how_the_daemon_is(bench: Bench, tmp_path: Path) -> None:
