@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
+from scipy.signal import butter, sosfilt
+
+from dejavud.evaluation.degrade import pink_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 LANGUAGES = ("en", "es", "fr", "it", "ru")
 LOUDNESS = 0.1
 """What every voice is made to, in root mean square of full scale."""
+
+DEEPEST_HZ = 100.0
 
 _PHRASE_S = (0.7, 20.0)  # single letters and digits are no speech, the longest prompts are lists
 _PAUSE_S = (0.15, 0.7)
@@ -94,18 +99,25 @@ def voice_over(n_samples: int, rate_hz: int, seed: int = 0) -> Samples:
     return _at_loudness(said * speaks + hummed * hums)
 
 
-def at_snr(music: Samples, noise: Samples, snr_db: float) -> Samples:
-    """Return `music` with `noise` that is `snr_db` softer over the whole length of the two; silent noise changes nothing."""
-    heard = _rms(noise)
-    if heard == 0:
-        return music
-    return (music + noise * (_rms(music) / heard * 10 ** (-snr_db / 20))).astype(np.float32)
+def loudness(samples: Samples, rate_hz: int) -> float:
+    """Return the root mean square of what is heard of `samples`: of what lies above 100 Hz, as radios and small loudspeakers play it.
+
+    Some recordings hold a drone below it that no room hears, and that would drown in the noise what is heard of them.
+    """
+    return _rms(sosfilt(butter(2, DEEPEST_HZ, "highpass", fs=rate_hz, output="sos"), samples))
 
 
-def pink(n_samples: int, rng: np.random.Generator) -> Samples:
-    """Return pink noise at `LOUDNESS`."""
-    spectrum = np.fft.rfft(rng.normal(size=n_samples))
-    return _at_loudness(np.fft.irfft(spectrum / np.sqrt(np.maximum(1, np.arange(len(spectrum)))), n_samples))
+def under(music: Samples, noise: Samples, snr_db: float, rate_hz: int) -> Samples:
+    """Return `music` with `noise` that is `snr_db` softer over the whole length of the two, as `loudness` has it."""
+    return (music + noise * (loudness(music, rate_hz) / loudness(noise, rate_hz) * 10 ** (-snr_db / 20))).astype(
+        np.float32
+    )
+
+
+def room_noise(n_samples: int, rate_hz: int, seed: int = 0) -> Samples:
+    """Return the noise of a room with people in it, at `LOUDNESS`: as much pink noise as the babble of four who speak at once."""
+    babble = np.sum([speech(n_samples, rate_hz, 100 * seed + voice) for voice in range(4)], axis=0)
+    return _at_loudness(_at_loudness(babble) + _at_loudness(pink_noise(n_samples, np.random.default_rng([seed, 2]))))
 
 
 @cache
