@@ -81,23 +81,24 @@ class EventStream:
         while await self._body.read():  # of a GET: nothing
             pass
         headers = [*self._headers, (b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if scope["method"] != "HEAD":
-            await run_unless(self._body.until_gone, partial(self._stream, send))
-
-    async def _stream(self, send: Callable[[Any], Awaitable[None]]) -> None:
         hub, topics = self._feed.hub, self._topics
         with hub.subscribe(*topics.topics, after=topics.after, daemon=topics.daemon) as subscription:
+            # Whoever has seen the head of the answer is a subscriber.
+            place = self._place() if topics.after is None else b"\n"
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            if scope["method"] != "HEAD":
+                await run_unless(self._body.until_gone, partial(self._stream, subscription, place, send))
 
-            async def tell(text: bytes) -> None:
-                await send({"type": "http.response.body", "body": text, "more_body": True})
+    async def _stream(self, subscription: Subscription, place: bytes, send: Callable[[Any], Awaitable[None]]) -> None:
+        async def tell(text: bytes) -> None:
+            await send({"type": "http.response.body", "body": text, "more_body": True})
 
-            await tell(b"retry: %d\n" % _RETRY_MS + (self._place() if topics.after is None else b"\n"))
-            try:
-                await run_unless(self._feed.stop.wait, partial(self._tell_all, subscription, tell))
-            except Gone:
-                while text := b"".join(map(self._text, islice(subscription.queued(), _AT_ONCE))):
-                    await tell(text)
+        await tell(b"retry: %d\n" % _RETRY_MS + place)
+        try:
+            await run_unless(self._feed.stop.wait, partial(self._tell_all, subscription, tell))
+        except Gone:
+            while text := b"".join(map(self._text, islice(subscription.queued(), _AT_ONCE))):
+                await tell(text)
 
     async def _tell_all(self, subscription: Subscription, tell: Callable[[bytes], Awaitable[None]]) -> None:
         while True:
