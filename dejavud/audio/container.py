@@ -16,7 +16,7 @@ from av.stream import Discard
 from dejavud.audio.ogg import find_links
 from dejavud.audio.pcm import MAX_RATE_HZ, MIN_RATE_HZ, Chunk, mono
 from dejavud.audio.source import Window, suffix_of
-from dejavud.errors import UnreachableUrl, UnreadableFile, UnsupportedAudio
+from dejavud.errors import UnreadableFile, UnsupportedAudio
 
 if TYPE_CHECKING:
     import io
@@ -37,13 +37,6 @@ _GATHERED_LIVE_SAMPLES = 1 << 12
 """What is listened to while it is made is not to wait for so many: a tenth of a second."""
 _READ_BYTES = 1 << 17
 _HEAD_BYTES = 256
-_REMOTE_OPTIONS = {
-    "http": {"protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto"},
-    "rtsp": {"protocol_whitelist": "rtsp,rtsps,rtp,tcp,tls", "rtsp_transport": "tcp", "allowed_media_types": "audio"},
-}
-"""By the first letters of an address.  RTSP over TCP passes every router, and what is lost is told; a camera's pictures are not fetched."""
-_REMOTE_TIMEOUT_S = (10.0, 30.0)
-"""For an address to answer, and for its next bytes."""
 _MAX_CHANNELS = 8
 _MAX_READ_ERRORS = 16
 """Failed reads in a row, after which the rest of a damaged file is given up."""
@@ -66,7 +59,7 @@ _WAV = re.compile(rb"(RIFF|RIFX|RF64)....WAVE", re.DOTALL)
 _WAV_OPTIONS = {"max_probe_packets": "8"}
 """PCM in a wav may really be DTS or AC-3.  FFmpeg looks for that in the first five seconds, which took 10 to 16 ms of
 the 18 that decoding 5 s did; these 64 kB take 2.5."""
-_WHAT_WORKS = "send music as wav, mp3, ogg, flac, m4a, opus or any other format that FFmpeg reads"
+WHAT_WORKS = "send music as wav, mp3, ogg, flac, m4a, opus or any other format that FFmpeg reads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,42 +117,8 @@ def open_decoder(file: io.FileIO, name: str, mix: Mix = mono) -> Iterator[Decode
 
 
 @contextmanager
-def open_remote_decoder(url: str, name: str, *, is_live: bool = False) -> Iterator[Decoder]:
-    """Open the audio that `url` sends, perhaps for ever, for the length of the context; `name` is for errors.
-
-    is_live : give what has come without waiting for more, which costs a little.
-
-    A connection that is lost ends the audio.  FFmpeg follows redirects and the parts of an HLS playlist, over HTTP only, and RTSP over TCP only.
-
-    Raises
-    ------
-    UnreachableUrl
-        Nobody answers there, in time, or what answers refuses.
-    UnsupportedAudio
-        What comes is not audio, or none that can be decoded.
-    """
-    try:
-        container = av.open(
-            url,
-            mode="r",
-            container_options=_REMOTE_OPTIONS["rtsp" if url.lower().startswith("rtsp") else "http"],
-            metadata_errors="replace",
-            timeout=_REMOTE_TIMEOUT_S,
-        )
-    except av.InvalidDataError as error:
-        reason = f"what comes from there is not audio that can be decoded; {_WHAT_WORKS}"
-        raise UnsupportedAudio(source=name, reason=reason) from error
-    except av.FFmpegError as error:
-        timed_out = isinstance(error, av.ExitError)
-        reason = f"no answer within {_REMOTE_TIMEOUT_S[0]:g} s" if timed_out else f"{error.strerror}"
-        raise UnreachableUrl(url=name, reason=reason) from error
-    with _decoding(container, name, mono, is_live=is_live) as decoder:
-        yield decoder
-
-
-@contextmanager
 def open_pipe_decoder(file: io.RawIOBase, name: str) -> Iterator[Decoder]:
-    """Open the audio that comes through a pipe, as `open_remote_decoder`; raises `UnsupportedAudio`."""
+    """Open the audio that comes through a pipe, as `dejavud.audio.remote.open_remote_decoder`; raises `UnsupportedAudio`."""
     with _open_stream(file, name, is_live=True) as decoder:
         yield decoder
 
@@ -181,28 +140,30 @@ def _open_stream(
             metadata_errors="replace",
             buffer_size=_READ_BYTES,
         )
-    with _decoding(container, name, mix, is_live=is_live) as decoder:
+    with decoding(container, name, mix, is_live=is_live) as decoder:
         yield decoder
 
 
 @contextmanager
-def _decoding(container: InputContainer, name: str, mix: Mix, *, is_live: bool) -> Iterator[Decoder]:
+def decoding(container: InputContainer, name: str, mix: Mix, *, is_live: bool) -> Iterator[Decoder]:
+    """Decode the best audio stream of an open container, which is closed with the block."""
     with container:
         stream = _choose_stream(container, name)
         for other in container.streams:
             if other is not stream:
                 other.discard = Discard.all
         stream.codec_context.thread_count = 1  # the processes around us are the parallelism
-        yield Decoder(container, stream, name, mix, _GATHERED_LIVE_SAMPLES if is_live else _GATHERED_SAMPLES)
+        yield Decoder(container, stream, name, mix, is_live=is_live)
 
 
 class Decoder:
     """An audio stream, iterated once by `chunks`; `info` is complete once the first chunk is there."""
 
-    def __init__(self, container: InputContainer, stream: AudioStream, name: str, mix: Mix, n_gathered: int) -> None:
+    def __init__(self, container: InputContainer, stream: AudioStream, name: str, mix: Mix, *, is_live: bool) -> None:
         self.n_damaged_packets = 0
         self._mix = mix
-        self._n_gathered = n_gathered
+        self._is_live = is_live
+        self._n_gathered = _GATHERED_LIVE_SAMPLES if is_live else _GATHERED_SAMPLES
         self._container = container
         self._stream = stream
         self._name = name
@@ -224,7 +185,8 @@ class Decoder:
         Raises
         ------
         UnsupportedAudio
-            Nothing could be decoded, or it decodes to something that is no music (a rate of 3 Hz, 40 channels).
+            Nothing could be decoded, or it decodes to something that is no music (a rate of 3 Hz, 40 channels).  What is live raises
+            it where it can be decoded no further, so that it is opened again; of a file the rest is given up.
         UnreadableFile
             The device fails.
         """
@@ -271,11 +233,15 @@ class Decoder:
                 for packet in self._container.demux(self._stream):
                     n_errors = 0
                     yield packet
-            except av.FFmpegError:
+            except av.FFmpegError as error:
                 self.n_damaged_packets += 1
                 n_errors += 1
-                if n_errors == _MAX_READ_ERRORS:
-                    return
+                if n_errors < _MAX_READ_ERRORS:
+                    continue
+                if self._is_live and not isinstance(error, OSError):
+                    reason = f"from here on it cannot be decoded (FFmpeg: {error.strerror}), as when its rate or channels change"
+                    raise UnsupportedAudio(source=self._name, reason=reason) from error
+                return  # the connection is lost, or the rest of a file is damaged
             except IndexError:  # PyAV's at the end of a file in which streams appeared that its head did not name
                 return
             else:
@@ -370,7 +336,7 @@ def _ffmpeg_errors(name: str) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        reason = f"this is not audio that can be decoded (FFmpeg: {error.strerror}); {_WHAT_WORKS}"
+        reason = f"this is not audio that can be decoded (FFmpeg: {error.strerror}); {WHAT_WORKS}"
         raise UnsupportedAudio(source=name, reason=reason) from error
     except OSError as error:
         raise UnreadableFile(source=name, reason=f"reading it failed ({error.strerror or error})") from error
@@ -387,7 +353,7 @@ def _choose_stream(container: InputContainer, name: str) -> AudioStream:
     streams = container.streams
     if not streams.audio:
         held = ", ".join(sorted({f"{s.type} ({s.name})" if getattr(s, "name", None) else s.type for s in streams}))
-        reason = f"there is no audio in it, only {held or 'nothing known'}; {_WHAT_WORKS}"
+        reason = f"there is no audio in it, only {held or 'nothing known'}; {WHAT_WORKS}"
         raise UnsupportedAudio(source=name, reason=reason)
     best = streams.best("audio")
     ordered = sorted(streams.audio, key=lambda stream: stream is not best)

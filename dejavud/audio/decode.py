@@ -13,10 +13,10 @@ from dejavud.audio.container import (
     MissingDecoder,
     open_decoder,
     open_pipe_decoder,
-    open_remote_decoder,
 )
 from dejavud.audio.fallback import FfmpegDecoder, chip_music_demuxer
 from dejavud.audio.pcm import Chunk, Resampler, mono, sixteen_bit
+from dejavud.audio.remote import open_remote_decoder
 from dejavud.audio.source import open_regular
 from dejavud.errors import UnsupportedAudio
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ from dejavud.audio.pcm_format import DTYPES, PcmFormat, container_of
 from dejavud.audio.raw import raw_blocks
 from dejavud.errors import UnsupportedAudio
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 RATE_HZ = 8000
 SOUND = np.random.default_rng(4).uniform(-0.9, 0.9, (3000, 2))
 
 
-def packed(sound: np.ndarray, encoding: str) -> bytes:
+def packed(sound: NDArray[Any], encoding: str) -> bytes:
     """Return `sound`, [n, n_channels] within 1, as samples of an encoding."""
     order = ">" if encoding.endswith("be") else "<"
     n_bits = int("".join(character for character in encoding if character.isdigit()))
@@ -33,7 +37,7 @@ def packed(sound: np.ndarray, encoding: str) -> bytes:
     return whole.astype(f"{order}i{n_bits // 8}").tobytes()
 
 
-def heard(data: bytes, pcm: PcmFormat, pieces: tuple[int, ...] = ()) -> np.ndarray:
+def heard(data: bytes, pcm: PcmFormat, pieces: tuple[int, ...] = ()) -> NDArray[Any]:
     """Return all of `data` as the engine hears it, read in pieces of these lengths and then as it comes."""
     file, lengths = io.BytesIO(data), iter(pieces)
     blocks = list(raw_blocks(lambda n: file.read(min(n, next(lengths, n))), pcm, name="kitchen", rate_hz=RATE_HZ))

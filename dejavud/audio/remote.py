@@ -1,0 +1,62 @@
+"""Audio that an address sends, decoded by FFmpeg's libraries, which fetch it too."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import av
+
+from dejavud.audio.container import WHAT_WORKS, decoding
+from dejavud.audio.pcm import mono
+from dejavud.errors import UnreachableUrl, UnsupportedAudio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dejavud.audio.container import Decoder
+
+_REMOTE_OPTIONS = {
+    "http": {"protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto"},
+    "rtsp": {"protocol_whitelist": "rtsp,rtsps,rtp,tcp,tls", "rtsp_transport": "tcp", "allowed_media_types": "audio"},
+}
+"""By the first letters of an address.  RTSP over TCP passes every router, and what is lost is told; a camera's pictures are not fetched."""
+_REMOTE_TIMEOUT_S = (10.0, 30.0)
+"""For an address to answer, and for its next bytes."""
+
+
+@contextmanager
+def open_remote_decoder(url: str, name: str, *, is_live: bool = False) -> Iterator[Decoder]:
+    """Open the audio that `url` sends, perhaps for ever, for the length of the context; `name` is for errors.
+
+    is_live : give what has come without waiting for more, which costs a little.
+
+    A connection that is lost ends the audio.  FFmpeg follows redirects and the parts of an HLS playlist, over HTTP only, and RTSP over TCP only.
+
+    Raises
+    ------
+    UnreachableUrl
+        Nobody answers there, in time, or what answers refuses.
+    UnsupportedAudio
+        What comes is not audio, or none that can be decoded.
+    """
+    try:
+        container = av.open(
+            url,
+            mode="r",
+            container_options=_REMOTE_OPTIONS["rtsp" if url.lower().startswith("rtsp") else "http"],
+            metadata_errors="replace",
+            timeout=_REMOTE_TIMEOUT_S,
+        )
+    except av.InvalidDataError as error:
+        reason = f"what comes from there is not audio that can be decoded; {WHAT_WORKS}"
+        raise UnsupportedAudio(source=name, reason=reason) from error
+    except av.FFmpegError as error:
+        timed_out = isinstance(error, av.ExitError)
+        reason = f"no answer within {_REMOTE_TIMEOUT_S[0]:g} s" if timed_out else f"{error.strerror}"
+        if isinstance(error, OSError) and error.errno == errno.EIO:
+            reason = "the connection ends before there is any sound"
+        raise UnreachableUrl(url=name, reason=reason) from error
+    with decoding(container, name, mono, is_live=is_live) as decoder:
+        yield decoder
