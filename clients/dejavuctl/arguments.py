@@ -49,6 +49,8 @@ COMMANDS = (
     Command("listen send", "send raw sound to a listener: from a program, a pipe, another machine", "listen_send"),
     Command("listen", "show what is heard, as it is heard", "listen"),
     Command("devices", "list the microphones and other devices that can record", "devices"),
+    Command("hooks ls", "list what tells other programs what plays, and how it is", "hooks_ls"),
+    Command("hooks test", "send a sample through the hooks", "hooks_test"),
     Command("tracks ls", "list the library", "tracks_ls"),
     Command("tracks show", "show one track", "tracks_show"),
     Command("tracks edit", "change what the library calls tracks", "tracks_edit"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dejavuctl.hooks import hook_line
 from dejavuctl.listeners import listener_line
 from dejavuctl.output import count, long_time, printable, size
 from dejavud import __version__
@@ -66,6 +67,8 @@ def _rows(status: Mapping[str, Any], endpoint: str) -> Iterator[tuple[str, str]]
         yield "microphone", "available" if microphone.get("available") else f"not available: {microphone.get('reason')}"
     for listener in status.get("listeners") or ():
         yield "listens to", listener_line(listener)
+    for hook in status.get("hooks") or ():
+        yield "hook", hook_line(hook)
     queries = _object(status, "queries")
     if queries:
         yield "queries", _figures(queries)
