@@ -170,7 +170,7 @@ class Session:
         try:
             message = _decoded(text)
             request_id = _id_of(message)
-            request = Request.from_message(message)
+            request = _request(message)
             channel = self._channel(message.get("audio", False))
             if request.method in {CANCEL, PING, UNSUBSCRIBE}:
                 await self._send(Reply(request.id, result=self._answered(request)))
@@ -340,10 +340,15 @@ def _decoded(text: str) -> dict[str, Any]:
     message = decode(text.encode("utf-8", "surrogatepass"))
     if not isinstance(message, dict):
         raise InvalidRequest(reason="a request is a JSON object")
+    return message
+
+
+def _request(message: dict[str, Any]) -> Request:
+    """Return the request that a message is; raises `InvalidRequest`."""
     unknown = sorted(message.keys() - _KEYS)
     if unknown:
         raise InvalidRequest(reason=f"unknown key {unknown[0][:80]!r}; a request has: id, method, params, audio")
-    return {"jsonrpc": "2.0", **message}
+    return Request.from_message({"jsonrpc": "2.0", **message})
 
 
 def _id_of(message: dict[str, Any]) -> RequestId | None:
