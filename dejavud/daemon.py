@@ -41,6 +41,7 @@ from dejavud.services.events import EventHub
 from dejavud.services.follower import Follower
 from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.hearing import Library as HeardLibrary
+from dejavud.services.history import HistorySettings, PlayRecorder
 from dejavud.services.ingest import Ingest, IngestSettings
 from dejavud.services.jobs import DAEMON_SIGNALS
 from dejavud.services.keeper import keepers
@@ -140,6 +141,7 @@ async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Li
     async with _ended_with_block() as publishing:
         publisher = partial(serve_publisher, lifetime.hub, settings=PublisherSettings(config.events.endpoint))
         lifetime.endpoints["events"] = await publishing.start(publisher)
+        await publishing.start(services.recorder.serve)
         await publishing.start(services.hooks.serve)
         if kept.follow is not None:
             await publishing.start(Follower(kept.follow, workers, config.index.poll_s, constellations.forget).serve)
@@ -205,13 +207,21 @@ def _services(
         workers,
         hub,
         profile.params,
-        library=HeardLibrary(index, constellations, profile.matching(_scan_rules(config)), config.limits.query_s),
+        library=HeardLibrary(index, constellations, profile.considering(_scan_rules(config)), config.limits.query_s),
         settings=_listen_settings(config),
         kept_in=Path(config.data.dir) / "listeners.json",
     )
     return Services(
         library=library,
         ingest=Ingest(index, workers, hub, profile.params, _ingest_settings(config)),
+        recorder=PlayRecorder(
+            kept.history,
+            workers,
+            hub,
+            HistorySettings(config.history.enabled, config.history.keep_days),
+            listeners=listeners.view,
+            name_file=Path(config.data.dir) / "daemon-name",
+        ),
         recognizer=recognizer,
         scanner=scanner,
         microphones=microphones,

@@ -90,6 +90,14 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """What is kept of what listeners hear: `dejavud.services.history.HistorySettings`."""
+
+    enabled: bool = True
+    keep_days: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Http:
     """The HTTP interface."""
 
@@ -173,6 +181,7 @@ class Config:
     scan: Scan = field(default_factory=Scan)
     listen: Listen = field(default_factory=Listen)
     hooks: HookSettings = field(default_factory=HookSettings)
+    history: History = field(default_factory=History)
     http: Http = field(default_factory=Http)
     websocket: Websocket = field(default_factory=Websocket)
     control: Control = field(default_factory=Control)
@@ -341,6 +350,7 @@ RULES: dict[str, Rule] = {
     "hooks.mqtt_prefix": _TOPIC,
     "hooks.mqtt_discovery": _OPTIONAL_TOPIC,
     "hooks.now_playing_format": _FORMAT,
+    "history.keep_days": _between(0, 36_500, "days"),
     "http.listen": _ADDRESSES,
     "websocket.listen": _ADDRESSES,
     "websocket.message_bytes": _between(1024, _MAX_BYTES, "bytes"),

@@ -19,6 +19,7 @@ from dejavud.services.archives import ArchiveFile, Export, Restore
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.duplicate_finder import duplicates_view
 from dejavud.services.event_handlers import EventHandlers
+from dejavud.services.history_handlers import HistoryHandlers
 from dejavud.services.ingest import TrackFile
 from dejavud.services.listen_handlers import ListenHandlers
 from dejavud.services.maintenance import CheckIndex
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dejavud.services.archives import Archives
     from dejavud.services.commands import Call, Handler
     from dejavud.services.events import EventHub
+    from dejavud.services.history import PlayRecorder
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
     from dejavud.services.listeners import Listeners
@@ -92,6 +94,7 @@ class Services:
     scanner: Scanner
     microphones: Microphones
     listeners: Listeners
+    recorder: PlayRecorder
     migrator: Migrator
     maintenance: Maintenance
     archives: Archives
@@ -200,6 +203,7 @@ class Handlers:
             "workers": asdict(services.workers.status()),
             "microphone": {"available": not unavailable, "reason": unavailable or None},
             "listeners": services.listeners.view(),
+            "history": await services.recorder.status(),
             "hooks": services.hooks.view(),
             "endpoints": dict(daemon.endpoints),
             "queries": asdict(services.recognizer.counts),
@@ -274,6 +278,7 @@ def command_table(services: Services) -> CommandTable:
         *ListenHandlers(services.listeners, services.microphones).rows(),
         *EventHandlers(services.hub).rows(),
         *services.hooks.rows(),
+        *HistoryHandlers(services.recorder, services.workers).rows(),
         ("migrate", Migrate, handlers.migrate),
         ("compact", Nothing, services.maintenance.compact),
         ("check", CheckIndex, services.maintenance.check),
@@ -287,7 +292,18 @@ def command_table(services: Services) -> CommandTable:
 
 
 _QUIET = frozenset(
-    {"status", "tracks.list", "tracks.get", "tracks.known", "listen.list", "hooks.list", "devices", "events.replay"}
+    {
+        "status",
+        "tracks.list",
+        "tracks.get",
+        "tracks.known",
+        "listen.list",
+        "history.list",
+        "history.summary",
+        "hooks.list",
+        "devices",
+        "events.replay",
+    }
 )
 """Asked often and changing nothing: logged where somebody asks for debug lines."""
 

@@ -189,11 +189,12 @@ def test_what_a_crash_left_open_is_closed_as_it_was_known(history: History) -> N
     stale = kept_play(2, daemon="gone", outcome="going", updated_at=now - timedelta(hours=2))
     history.record([own, other, stale, kept_play(3)])
     is_shared = history.is_shared
-    assert history.close_left("kitchen-pc", now) == (2 if is_shared else 3)
+    assert history.close_left(now - timedelta(hours=2)) == 0
+    assert history.close_left(now, "kitchen-pc") == (2 if is_shared else 3)
     closed = [replace(play, outcome="cut_off", updated_at=now) for play in (own, stale)]
     theirs = other if is_shared else replace(other, outcome="cut_off", updated_at=now)
     assert history.page(PlayFilter(), 10) == [kept_play(3), closed[1], theirs, closed[0]]
-    assert history.close_left("kitchen-pc", now) == 0
+    assert history.close_left(now, "kitchen-pc") == 0
 
 
 def test_the_oldest_are_forgotten_first_and_what_goes_on_is_not(history: History) -> None:
@@ -220,7 +221,7 @@ def test_the_history_stays_when_the_database_is_opened_again_or_its_tracks_go(
         history.record([kept_play(4)])
     with opened(kind, tmp_path, params) as (store, history):
         assert ids(history.page(PlayFilter(), 10)) == list("43210")
-        assert history.close_left("kitchen-pc", START) == 0
+        assert history.close_left(START, "kitchen-pc") == 0
     with pytest.raises(IndexUnavailable):
         history.count()
 

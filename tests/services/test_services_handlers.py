@@ -13,7 +13,8 @@ from dejavud import __version__
 from dejavud.errors import DejavudError, InternalError, InvalidRequest, TrackNotFound, UnreadableFile
 from dejavud.hooks.settings import HookSettings
 from dejavud.hooks.supervisor import make_hooks
-from dejavud.index.open import KeptIndex
+from dejavud.index.open import KeptIndex, history_of
+from dejavud.matching.matcher import Considered
 from dejavud.matching.tracker import TrackerRules
 from dejavud.services.archive_intake import LibraryParts
 from dejavud.services.archives import Archives
@@ -22,6 +23,7 @@ from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.hearing import Library as HeardLibrary
+from dejavud.services.history import HistorySettings, PlayRecorder
 from dejavud.services.ingest import Ingest
 from dejavud.services.library import Library
 from dejavud.services.listeners import Listeners, ListenSettings
@@ -65,6 +67,10 @@ class Bench:
         library = Library(self.index, self.workers, self.hub)
         cache = ConstellationCache(self.index)
         parts = LibraryParts(self.index, self.workers, self.hub, profile_of(PARAMS), cache)
+        history = history_of(self.index)
+        self.recorder = PlayRecorder(
+            history, self.workers, self.hub, HistorySettings(), listeners=list, name_file=Path("/dev/null")
+        )
         self.table: CommandTable = command_table(
             Services(
                 library=library,
@@ -82,12 +88,13 @@ class Bench:
                     self.workers,
                     self.hub,
                     PARAMS,
-                    library=HeardLibrary(self.index, cache, self.match, 10.0),
+                    library=HeardLibrary(self.index, cache, lambda *asked: Considered(self.match(*asked)), 10.0),
                     settings=ListenSettings(TrackerRules()),
                 ),
+                recorder=self.recorder,
                 migrator=Migrator(self.index, self.workers, self.hub, PARAMS),
                 maintenance=Maintenance(
-                    KeptIndex(self.index, self.index), self.workers, PARAMS, fingerprint_timeout_s=60.0
+                    KeptIndex(self.index, self.index, history), self.workers, PARAMS, fingerprint_timeout_s=60.0
                 ),
                 archives=Archives(parts, self.index, library, folder=Path("/")),
                 workers=self.workers,
@@ -134,7 +141,8 @@ async def test_the_table_has_every_command(bench: Bench) -> None:
     audio = {"recognize", "recognize_microphone", "scan", "fingerprint"}
     files = {"export", "import", "backup", "restore", "migrate"}
     listening = {"devices", *(f"listen.{name}" for name in ("list", "add", "remove", "pause", "resume"))}
-    assert set(bench.table.names) == tracks | audio | files | listening | {
+    history = {"history.list", "history.summary", "history.remove"}
+    assert set(bench.table.names) == tracks | audio | files | listening | history | {
         "events.replay",
         "hooks.list",
         "hooks.test",

@@ -17,7 +17,7 @@ from dejavud.fingerprint.params import Params
 from dejavud.index.duckdb.clustering import Clustering, Sizes
 from dejavud.index.duckdb.index import open_duckdb
 from dejavud.index.memory import MemoryIndex
-from dejavud.index.open import KeptIndex
+from dejavud.index.open import KeptIndex, history_of
 from dejavud.index.view.resident import ResidentIndex
 from dejavud.index.view.segment_files import SegmentFolder
 from dejavud.index.view.upkeep import Portions, Upkeep, UpkeepReport
@@ -157,7 +157,7 @@ async def test_postings_are_clustered_without_being_asked_for_it(tmp_path: Path)
         clustering = Clustering(store, Sizes(slice=5, tail=15, first=100, run=100))
         with structlog.testing.capture_logs() as logs:
             async with open_workers(n_processes=1, max_waiting=8) as workers, trio.open_nursery() as nursery:
-                (keeper,) = keepers(KeptIndex(store, store, clustering=clustering), workers)
+                (keeper,) = keepers(KeptIndex(store, store, history_of(store), clustering=clustering), workers)
                 await nursery.start(keeper.serve)
                 for number in (2, 3, 4):
                     await workers.write(store.add, [track(number)])

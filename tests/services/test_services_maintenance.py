@@ -42,6 +42,7 @@ class Damaged:
             kept = KeptIndex(
                 kept.index,
                 kept.store,
+                kept.history,
                 Upkeep(kept.index, kept.store, view, portions=Portions(loose=1)),
                 kept.clustering,
             )  # type: ignore[arg-type]

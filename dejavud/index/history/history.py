@@ -118,15 +118,16 @@ class History:
             with self._engine.writing() as statements:
                 statements.put(list(rows.values()))
 
-    def close_left(self, daemon: str, now: datetime) -> int:
+    def close_left(self, now: datetime, daemon: str | None = None) -> int:
         """End the plays that nobody goes on with, as they were known, and return how many there were.
 
-        Those of `daemon`, which has just started, all of them in a database that one daemon has for itself, and those of any daemon that has
-        not written them for `STALE`.
+        Those that no daemon has written for `STALE`; with `daemon`, which has just started, all of its own, and in a database that one daemon has for
+        itself all there are.
         """
-        whose, values = ("(daemon = ? OR updated_at < ?)", [daemon, naive(now - STALE)])
-        if not self._engine.is_shared:
-            whose, values = ("1 = 1", [])
+        whose = "updated_at < ?"
+        values: list[object] = [naive(now - STALE)]
+        if daemon is not None:
+            whose, values = ("(daemon = ? OR updated_at < ?)", [daemon, *values]) if self.is_shared else ("1 = 1", [])
         with self._engine.writing() as statements:
             sql = f"UPDATE matches SET outcome = ?, updated_at = ? WHERE outcome = ? AND {whose}"  # noqa: S608 - conditions of ours
             return statements.change(sql, [CUT_OFF, naive(now), GOING, *values])
