@@ -23,6 +23,7 @@ class Subscription:
     def __init__(self, endpoint: str, prefixes: Sequence[str]) -> None:
         self._endpoint = endpoint
         check_socket_file(endpoint)
+        self._greeted = False
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -52,19 +53,30 @@ class Subscription:
         self._socket.close()
         self._context.term()
 
+    def greet(self) -> None:
+        """Wait until the publisher has answered; raises `NoDaemon` where it does not."""
+        if not self._greeted:
+            self._hear_of_peer(is_there=bool(self._monitor.poll(int(CONNECT_S * 1000))))
+            self._check_greeted(is_silent=not self._greeted)
+
     def __iter__(self) -> Iterator[list[bytes]]:
         """Yield messages until the publisher goes away, then raise `NoDaemon`."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
-        greeted = False
         while True:
-            came = dict(poller.poll(None if greeted else int(CONNECT_S * 1000)))
-            if self._monitor in came:
-                event, _ = _EVENT.unpack(self._monitor.recv_multipart()[0])
-                greeted = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            came = dict(poller.poll(None if self._greeted else int(CONNECT_S * 1000)))
+            self._hear_of_peer(is_there=self._monitor in came)
             while self._socket.poll(0):
                 yield self._socket.recv_multipart()
-            if not greeted:
-                reason = "the daemon's publisher went away" if came else f"nobody answered within {CONNECT_S:g} s"
-                raise NoDaemon(endpoint=self._endpoint, reason=reason)
+            self._check_greeted(is_silent=not came)
+
+    def _hear_of_peer(self, *, is_there: bool) -> None:
+        if is_there:
+            event, _ = _EVENT.unpack(self._monitor.recv_multipart()[0])
+            self._greeted = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+
+    def _check_greeted(self, *, is_silent: bool) -> None:
+        if not self._greeted:
+            reason = f"nobody answered within {CONNECT_S:g} s" if is_silent else "the daemon's publisher went away"
+            raise NoDaemon(endpoint=self._endpoint, reason=reason)

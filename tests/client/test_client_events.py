@@ -93,3 +93,78 @@ def test_a_daemon_that_does_not_publish_is_said(daemon: FakeDaemon, ctl: Callabl
     ran = ctl("events")
     assert ran.status == 4
     assert "--events ENDPOINT" in ran.err
+
+
+def replayed(*pages: dict[str, Any]) -> tuple[list[dict[str, Any]], Callable[[Any], dict[str, Any]]]:
+    """Return what ``events.replay`` was asked, and what answers it page by page."""
+    asked: list[dict[str, Any]] = []
+    left = list(pages)
+
+    def answer(request: Any) -> dict[str, Any]:  # noqa: ANN401 - the fake daemon's own
+        asked.append(request.params)
+        return left.pop(0)
+
+    return asked, answer
+
+
+def page(*seqs: int, lost: int = 0, following: int | None = None) -> dict[str, Any]:
+    """Return one page of the events of a daemon ``d``."""
+    events = [{"daemon": "d", "topic": "track.added", "seq": seq, "time": "", "data": {}} for seq in seqs]
+    return {"daemon": "d", "seq": 9, "lost": lost, "events": events, "next": following}
+
+
+def test_what_was_missed_comes_first_and_nothing_twice(
+    publisher: Publisher, daemon: FakeDaemon, start_ctl: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Pages are joined, what came between them and the first live event is fetched, and what comes again is left out."""
+    asked, daemon.table["events.replay"] = replayed(page(3, 4, lost=2, following=4), page(6), page(7, 8))
+    process = start_ctl("events", "--json", "--topic", "track.", "--after", "d:0", "-n", "6")
+    assert publisher.wait_for_subscription() == b"track."
+    assert process.stdout is not None
+    first = [json.loads(process.stdout.readline()) for _ in range(3)]
+    assert [(event["seq"], event.get("lost")) for event in first] == [(3, 2), (4, None), (6, None)]
+    for seq in (8, 7, 8, 9):
+        event = {"daemon": "d", "topic": "track.added", "seq": seq, "time": "", "data": {}}
+        publisher.socket.send_multipart([b"track.added", json.dumps(event).encode()])
+    assert [json.loads(process.stdout.readline())["seq"] for _ in range(3)] == [7, 8, 9]
+    assert process.wait() == 0
+    assert [(one["daemon"], one["after"], one["topics"]) for one in asked] == [
+        ("d", 0, ["track."]),
+        ("d", 4, ["track."]),
+        ("d", 6, ["track."]),
+    ]
+
+
+def test_what_is_gone_is_said_where_no_event_can_say_it(
+    publisher: Publisher, daemon: FakeDaemon, start_ctl: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Without an event to tell it with, the loss is a remark."""
+    _, daemon.table["events.replay"] = replayed(page(lost=12), page())
+    process = start_ctl("events", "--after", "3", "-n", "1")
+    publisher.wait_for_subscription()
+    assert process.stderr is not None
+    assert process.stderr.readline() == "dejavuctl: 12 events are no longer kept\n"
+    publisher.publish("daemon.stopping", 16)
+    process.kill()
+    process.communicate()
+
+
+def test_levels_are_for_those_who_ask(publisher: Publisher, start_ctl: Callable[..., subprocess.Popen[str]]) -> None:
+    """What the publisher sends to everybody because another asked is left out."""
+    process = start_ctl("events", "--json", "-n", "1")
+    publisher.wait_for_subscription()
+    publisher.publish("meter.listener", 1, level_db=-20.0)
+    publisher.publish("track.added", 2)
+    out, _ = process.communicate()
+    assert json.loads(out)["topic"] == "track.added"
+
+
+@pytest.mark.parametrize("place", ["x", "-1", "d:", "d:x", "9" * 30])
+def test_a_place_that_is_none_is_a_wrong_command_line(
+    ctl: Callable[..., Ran], capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    """The number is a number, perhaps after a daemon's id."""
+    with pytest.raises(SystemExit) as ended:
+        ctl("events", f"--after={place}")
+    assert ended.value.code == 2
+    assert "is no event's number" in capsys.readouterr().err

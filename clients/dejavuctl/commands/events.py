@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dejavuctl.arguments import positive_count
@@ -17,20 +19,32 @@ if TYPE_CHECKING:
 
     from dejavuctl.session import Session
 
+_LEVELS = "meter."
+_MAX_DIGITS = 19
 DESCRIPTION = "Prints events as they happen, until Ctrl-C or until the daemon ends."
 EXAMPLES = """\
 examples:
   dejavuctl events                         all of them
-  dejavuctl events match. track.added      only topics that begin so
+  dejavuctl events match. track.added      only topics that begin so (or --topic match. --topic track.added)
+  dejavuctl events --after 0               first those of before, as far as the daemon keeps them
+  dejavuctl events --after 3f2a9c0155d1e07b:418 --json   what came after that event of that life of the daemon, and what comes
   dejavuctl events match. --json | while read -r event; do …; done
 
 topics: match.recognized, match.started, match.updated, match.ended, listener.started, listener.state, listener.overrun,
-listener.stopped, track.added, track.removed, daemon.ready, daemon.stopping"""
+listener.stopped, track.added, track.updated, track.removed, daemon.ready, daemon.stopping;
+meter.listener (once a second, for whoever asks for it)"""
 
 
 def configure(parser: ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("prefixes", metavar="TOPIC", nargs="*", help="what the topic begins with (default: any)")
+    parser.add_argument("--topic", metavar="TOPIC", action="append", default=[], help="the same; may be given again")
+    parser.add_argument(
+        "--after",
+        metavar="[DAEMON:]SEQ",
+        type=event_place,
+        help="first what came after this event, as far as it is kept",
+    )
     parser.add_argument("--events", metavar="ENDPOINT", help="the publisher's endpoint (default: what the daemon says)")
     parser.add_argument("-n", "--count", metavar="N", type=positive_count, help="end after N events")
 
@@ -42,7 +56,13 @@ def check(options: Namespace) -> None:
 def run(options: Namespace, session: Session) -> int:
     """Print events; ends with `NoDaemon` when the publisher goes away."""
     endpoint = options.events or ask_endpoint(session)
-    for n_events, event in enumerate(subscribe(endpoint, options.prefixes), start=1):
+    prefixes = [*options.prefixes, *options.topic]
+    if options.after is None:
+        events = subscribe(endpoint, prefixes)
+    else:
+        events = resume(session, endpoint, prefixes, options.after)
+    wanted = (event for event in events if not is_level(event) or any(map(is_level_topic, prefixes)))
+    for n_events, event in enumerate(wanted, start=1):
         session.out.show(event, _line(event))
         if n_events == options.count:
             break
@@ -64,13 +84,84 @@ def subscribe(endpoint: str, prefixes: list[str]) -> Iterator[dict[str, Any]]:
 
     with Subscription(endpoint, prefixes) as subscription:
         for frames in subscription:
-            try:
-                event = decode(frames[-1])
-            except InvalidRequest as error:
-                raise ForeignProtocol(endpoint=endpoint, reason=error.message) from None
-            if not isinstance(event, dict):
-                raise ForeignProtocol(endpoint=endpoint, reason="an event that is not an object")
+            yield _decoded(endpoint, frames)
+
+
+def resume(session: Session, endpoint: str, prefixes: list[str], after: Place) -> Iterator[dict[str, Any]]:
+    """Yield the events after `after` that the daemon still has, then those that come: each once, in order."""
+    from dejavuctl.subscription import Subscription  # noqa: PLC0415
+
+    with Subscription(endpoint, prefixes) as subscription:
+        subscription.greet()  # what is published from here on is either told again or comes
+        for event in _replayed(session, prefixes, after):
+            after = Place(event["daemon"], event["seq"])
             yield event
+        is_first = True
+        for frames in subscription:
+            event = _decoded(endpoint, frames)
+            seq = event.get("seq")
+            if seq is not None and is_first:  # a subscription reaches the publisher a moment after it was made
+                for missed in _replayed(session, prefixes, after):
+                    after = Place(missed["daemon"], missed["seq"])
+                    yield missed
+                is_first = False
+            elif seq is None or event["daemon"] != after.daemon or seq > after.seq:
+                yield event
+
+
+def _replayed(session: Session, prefixes: list[str], after: Place) -> Iterator[dict[str, Any]]:
+    """Yield the events after a place, the first of them with how many are gone; where there is none, say that."""
+    with session.connect() as connection:
+        lost = 0
+        while True:
+            asked = {"after": after.seq, "daemon": after.daemon, "topics": prefixes}
+            page = connection.call("events.replay", asked)
+            lost += page["lost"]
+            for event in page["events"]:
+                yield {**event, "lost": lost} if lost else event
+                lost = 0
+            if page["next"] is None:
+                break
+            after = Place(page["daemon"], page["next"])
+    if lost:
+        session.out.remark(f"dejavuctl: {lost} events are no longer kept")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The event up to which everything is known; `daemon` is the life of the daemon that numbered it, where that is known."""
+
+    daemon: str | None
+    seq: int
+
+
+def event_place(text: str) -> Place:
+    """Return the place that ``[DAEMON:]SEQ`` names; for argparse."""
+    daemon, _, seq = text.rpartition(":")
+    if not (seq.isascii() and seq.isdecimal() and len(seq) < _MAX_DIGITS):
+        msg = f"{text} is no event's number, nor its daemon's id, a colon and its number"
+        raise ArgumentTypeError(msg)
+    return Place(daemon or None, int(seq))
+
+
+def is_level_topic(topic: str) -> bool:
+    """Tell whether events of such topics are levels, which come to whoever asks for them by name."""
+    return topic.startswith(_LEVELS)
+
+
+def is_level(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event is a level; a subscriber to everything gets those that others asked for."""
+    return is_level_topic(str(event.get("topic")))
+
+
+def _decoded(endpoint: str, frames: list[bytes]) -> dict[str, Any]:
+    try:
+        event = decode(frames[-1])
+    except InvalidRequest as error:
+        raise ForeignProtocol(endpoint=endpoint, reason=error.message) from None
+    if not isinstance(event, dict):
+        raise ForeignProtocol(endpoint=endpoint, reason="an event that is not an object")
+    return event
 
 
 def _line(event: Mapping[str, Any]) -> str:
