@@ -160,7 +160,8 @@ class MprisHook:
             "Volume": ("d", 1.0),
             "Metadata": ("a{sv}", {} if play is None else _metadata(play)),
             "Position": ("x", 0 if play is None else self._position_us(play)),
-            **{f"Can{what}": ("b", False) for what in ("GoNext", "GoPrevious", "Play", "Pause", "Seek", "Control")},
+            "CanPlay": ("b", play is not None),  # is there a track?  playerctl asks this, and not CanControl, before it shows one
+            **{f"Can{what}": ("b", False) for what in ("GoNext", "GoPrevious", "Pause", "Seek", "Control")},
         }
 
     def _position_us(self, play: Playing) -> int:
