@@ -111,15 +111,16 @@ def write_part(folder: Path, first: int, entries: Sequence[NewTrack], params: Pa
 
 
 def write_distractors(folder: Path, first: int, numbers: range, params: Params) -> Path:
-    """Write a segment of the distractors of these numbers; the recordings are this process's `_sources`."""
+    """Write a segment of the distractors of these numbers; the recordings are this process's `sources`."""
     made = [
-        distractor(number, _sources[number % len(_sources)], _sources[number % len(_sources)].constellation, params)
+        distractor(number, sources[number % len(sources)], sources[number % len(sources)].constellation, params)
         for number in numbers
     ]
     return write_part(folder, first, made, params)
 
 
-_sources: list[NewTrack] = []
+sources: list[NewTrack] = []
+"""The recordings that libraries are made of; module-wide, so that forked processes have them."""
 
 
 def _go_on() -> None:
@@ -132,15 +133,15 @@ def grow(folder: Path, n_tracks: int, params: Params) -> Path:
     if there:
         return there[0]
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(len(_sources), n_tracks, TRACKS_A_TASK)
-    parts = [write_part(folder, 1, _sources, params)]
+    starts = range(len(sources), n_tracks, TRACKS_A_TASK)
+    parts = [write_part(folder, 1, sources, params)]
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("fork")) as pool:
         made = [
             pool.submit(
                 write_distractors,
                 folder,
                 start + 1,
-                range(start - len(_sources), min(start + TRACKS_A_TASK, n_tracks) - len(_sources)),
+                range(start - len(sources), min(start + TRACKS_A_TASK, n_tracks) - len(sources)),
                 params,
             )
             for start in starts
@@ -155,6 +156,19 @@ def grow(folder: Path, n_tracks: int, params: Params) -> Path:
     for part in parts:
         shutil.rmtree(part.parent)
     return sink.folder
+
+
+def library_of(paths: Sequence[Path], folder: Path, n_tracks: int, params: Params) -> Path:
+    """Return the folder of the segment of a library of these recordings and of distractors, `n_tracks` in all.
+
+    Its tracks have the ids from 1 on, the recordings first and in their order.
+    """
+    if SegmentFolder(folder, params).folders():
+        return grow(folder, n_tracks, params)
+    with ProcessPoolExecutor() as pool:
+        found = pool.map(recording_of, range(len(paths)), paths, [params] * len(paths))
+        sources[:] = [recording.entry for recording in found]
+    return grow(folder, max(n_tracks, len(sources)), params)
 
 
 def measure(folder: Path, queries: dict[int, QueryFingerprint], params: Params) -> Cost:
@@ -223,14 +237,14 @@ def main() -> None:
     with ProcessPoolExecutor() as pool:
         found = pool.map(recording_of, range(len(paths)), paths, [params] * len(paths))
         for number, recording in enumerate(found):
-            _sources.append(recording.entry)
+            sources.append(recording.entry)
             if recording.query is not None:
                 queries[number + 1] = recording.query
-    n_postings = sum(len(track_hashes(entry.constellation, params)) for entry in _sources)
+    n_postings = sum(len(track_hashes(entry.constellation, params)) for entry in sources)
     first: Cost | None = None
     with tempfile.TemporaryDirectory() if options.folder is None else nullcontext(options.folder) as folder:
         for millions in sorted(options.millions):
-            n_tracks = max(len(_sources), round(millions * 1e6 / n_postings * len(_sources)))
+            n_tracks = max(len(sources), round(millions * 1e6 / n_postings * len(sources)))
             path = grow(Path(folder, f"{millions:g}"), n_tracks, params)
             cost = measure(path, queries, params)
             first = first or cost

@@ -117,8 +117,8 @@ def pink(n_samples: int, rng: np.random.Generator) -> Samples:
 
 def listened(music: Music, samples: Samples, truths: list[Truth]) -> dict[str, Any]:
     """Return how well and how soon a listener told what `samples` are."""
-    match = Matcher(PARAMS, MatchRules(max_matches=4, enough_s=2.0, n_refined=6)).match
-    hearing = Hearing(PARAMS, RULES, Library(music.index, ConstellationCache(music.index), match, 60.0))
+    consider = Matcher(PARAMS, MatchRules(max_matches=4, enough_s=2.0, n_refined=6)).consider
+    hearing = Hearing(PARAMS, RULES, Library(music.index, ConstellationCache(music.index), consider, 60.0))
     blocks = (samples[first : first + 800] for first in range(0, len(samples), 800))
     seconds, started, ended = PARAMS.frames_to_seconds, {}, {}
     for sound in heard(blocks, PARAMS, -66.0):

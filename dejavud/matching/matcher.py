@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dejavud.fingerprint.params import Params
+    from dejavud.matching.coverage import Stretch
     from dejavud.matching.verification import Verified
     from dejavud.placed_hits import AnyHits
     from dejavud.values import Array, Constellation, QueryFingerprint, Scale
@@ -29,9 +30,16 @@ if TYPE_CHECKING:
 MIN_CANDIDATES = 80
 """Candidates of the longest query.  With 120 tracks 40 are enough from two seconds on; the rest is for larger libraries."""
 
+LEAST_CONFIDENCE = 0.5
+"""What is surer than this, and not sure enough, is a candidate worth telling."""
+
 N_JUDGED = 8
 """Tracks whose best alignment is judged; those behind them explain the query worse than eight others."""
 
+
+SHORT_STRETCH = 0.75
+"""What explains less of a query than this is weighed again against what chance gives in its stretch alone: beside silence, or the
+last notes of another piece, anything that is busy looks like too much for chance."""
 
 NEAR_FRAMES = 2
 """No farther apart, two alignments with one track are one."""
@@ -69,13 +77,14 @@ class MatchRules:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What is known of a query when its candidates are judged; the last three as `matching.confidence` has them."""
+    """What is known of a query when its candidates are judged; the last four as `matching.confidence` has them."""
 
     duration_s: float
     verifier: Verifier
     verified: Verified
     constellations: Mapping[int, Constellation]
     n_alignments: float
+    is_scaled: bool
     evidence_weight: float
     least_agreement: float
 
@@ -109,9 +118,18 @@ def _opened(asked: _Asked, n_candidates: int, n_refined: int) -> _Case | None:
         verifier.verify(candidates, scales, constellations, n_refined),
         constellations,
         n_alignments=asked.n_index_frames * len(scales),
+        is_scaled=len(scales) > 1,
         evidence_weight=evidence_weight(verifier.relief, scaled=len(scales) > 1),
         least_agreement=least_agreement(verifier.relief),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """What a query may be: the tracks that sound in it, and those of which that is not sure enough; each the surest first."""
+
+    answers: tuple[Alignment, ...] = ()
+    candidates: tuple[Alignment, ...] = ()
 
 
 class Matcher:
@@ -136,11 +154,23 @@ class Matcher:
         `read_constellations` is called at most once, with the tracks of the candidates; tracks that it leaves out are not answered.
         `n_index_frames` is how many frames of music the index holds: among more music, chance has more tries.
         """
+        return self.consider(query, hits, read_constellations, n_index_frames, scales).answers
+
+    def consider(
+        self,
+        query: QueryFingerprint,
+        hits: AnyHits,
+        read_constellations: ConstellationReader,
+        n_index_frames: float,
+        scales: Sequence[Scale] = (UNSCALED,),
+    ) -> Considered:
+        """Return what `match` does, and what it was not sure enough of."""
         n_candidates = max(MIN_CANDIDATES, round(self._rules.n_candidates / max(1.0, query.duration_s)))
         asked = _Asked(query, hits, read_constellations, n_index_frames, scales)
-        case = _opened(asked, n_candidates, self._rules.n_refined)
-        answers = sorted((judged.answer for judged in self._sure(case)), key=lambda answer: -answer.score)
-        return tuple(answers[: self._rules.max_matches])
+        sure, doubtful = self._weighed(_opened(asked, n_candidates, self._rules.n_refined))
+        answers = sorted((judged.answer for judged in sure), key=lambda answer: -answer.score)
+        candidates = sorted((judged.answer for judged in doubtful), key=lambda answer: -answer.confidence)
+        return Considered(tuple(answers[: self._rules.max_matches]), tuple(candidates))
 
     def match_quickly(
         self,
@@ -156,7 +186,7 @@ class Matcher:
         """
         asked = _Asked(query, hits, read_constellations, n_index_frames, scales)
         case = _opened(asked, N_QUICK_CANDIDATES, N_QUICK_REFINED)
-        sure = self._sure(case)
+        sure, _ = self._weighed(case)
         if case is None or len(sure) != 1:
             return ()
         [judged] = sure
@@ -171,13 +201,14 @@ class Matcher:
         )
         return (answer,) if settled else ()
 
-    def _sure(self, case: _Case | None) -> Sequence[_Judged]:
-        """Return the tracks that are heard for sure, those that explain most of the query first; none where there is no case."""
+    def _weighed(self, case: _Case | None) -> tuple[Sequence[_Judged], Sequence[_Judged]]:
+        """Return the tracks that are heard for sure, those that explain most of the query first, and the doubtful ones."""
         if case is None:
-            return ()
+            return (), ()
         rules = self._rules
         min_coverage = min(rules.min_coverage, rules.enough_s / case.duration_s)
         sure: list[_Judged] = []
+        doubtful: list[_Judged] = []
         for place in _first_of_each_track(case.verified.track_ids)[:N_JUDGED]:
             if int(case.verified.track_ids[place]) in {twin for judged in sure for twin in judged.answer.twins}:
                 continue  # it is another release of what is answered already
@@ -189,7 +220,9 @@ class Matcher:
                 and (is_shown or sure)  # what is heard already hides the rest of another
             ):
                 sure.append(judged)
-        return sure
+            elif judged.answer.confidence >= LEAST_CONFIDENCE:
+                doubtful.append(judged)
+        return sure, doubtful
 
     def _judge(self, case: _Case, place: int, sounding: Sequence[_Judged]) -> _Judged:
         """Return a verified candidate judged by the stretch of the query that it explains.
@@ -200,14 +233,18 @@ class Matcher:
         placed, verifier = case.verified[np.array([place])], case.verifier
         seen = verifier.sight(placed, case.constellations, [judged.placed for judged in sounding])
         stretch = find_stretch(seen.frames, seen.agree, verifier.n_frames, self._params)
-        log_ratio = seen.log_ratio_within(stretch.first, stretch.last)
-        sure = confidence(log_ratio, _NOBODY, case.n_alignments, case.evidence_weight)
+        log_ratio, weight = seen.log_ratio_within(stretch.first, stretch.last), case.evidence_weight
+        sure = confidence(log_ratio, _NOBODY, case.n_alignments, weight)
+        if sure >= self._rules.min_confidence and 0 < stretch.last - stretch.first < SHORT_STRETCH * verifier.n_frames:
+            alone_ratio, alone_weight = _alone(case, placed, stretch, sounding)
+            log_ratio, weight = min(log_ratio, alone_ratio), min(weight, alone_weight)
+            sure = confidence(log_ratio, _NOBODY, case.n_alignments, weight)
         twins: tuple[int, ...] = ()
         if sure >= self._rules.min_confidence:  # rivals only take away, so what is not sure without them is done with
             twins = _twins(case, placed)
             apart = {int(placed.track_ids[0]), *twins, *(judged.answer.track_id for judged in sounding)}
             rivals = case.verified.log_ratios[~np.isin(case.verified.track_ids, list(apart))]
-            sure = confidence(log_ratio, rivals, case.n_alignments, case.evidence_weight)
+            sure = confidence(log_ratio, rivals, case.n_alignments, weight)
         answer = Alignment(
             track_id=int(placed.track_ids[0]),
             delta_frames=float(placed.deltas[0]),
@@ -231,6 +268,17 @@ class _Judged:
     answer: Alignment
     placed: Verified
     agreement: float
+
+
+def _alone(case: _Case, placed: Verified, stretch: Stretch, sounding: Sequence[_Judged]) -> tuple[float, float]:
+    """Return the ratio of `placed`, and what a nat of it is worth, as if the query were the stretch and nothing else."""
+    verifier = case.verifier.within(stretch.first, stretch.last)
+    moved, *others = (
+        replace(one, deltas=one.deltas + stretch.first * one.speeds)
+        for one in (placed, *(judged.placed for judged in sounding))
+    )
+    seen = verifier.sight(moved, case.constellations, others)
+    return seen.log_ratio_within(0, verifier.n_frames), evidence_weight(verifier.relief, scaled=case.is_scaled)
 
 
 def _best_elsewhere(verified: Verified, placed: Verified) -> float:

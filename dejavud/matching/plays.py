@@ -52,6 +52,11 @@ class Play:
     gaps: tuple[tuple[int, int], ...]
     twins: tuple[int, ...] = ()
 
+    @property
+    def n_frames(self) -> int:
+        """Return how long it is, in frames of the recording."""
+        return self.end_frame - self.first_frame
+
 
 class Heard:
     """A trail and where its track was heard, as far as it has been followed.

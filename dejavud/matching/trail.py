@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dejavud.matching.logarithms import log_sum_exp
-from dejavud.matching.verification import AGREEING_CLASS, CHANCE_PRIOR_FRAMES, CHANCE_SPREAD_BINS, DEPTH_EDGES_DB
+from dejavud.matching.verification import (
+    AGREEING_CLASS,
+    CHANCE_PRIOR_FRAMES,
+    CHANCE_SPREAD_BINS,
+    DEPTH_EDGES_DB,
+    SILENT_DEPTH,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,8 +144,9 @@ class RecentEvidence:
         """Return float64 [n_bins]: which share of the frames of a hop and the one before, bin by bin, a peak would be found in by chance."""
         if hop not in self._shares:
             first = max(self.first_frame, (hop - 1) * HOP_FRAMES)
-            agreeing = np.count_nonzero(self.depths(first, (hop + 1) * HOP_FRAMES) <= AGREEING_DEPTH, axis=0)
-            n_frames = min(self.end_frame, (hop + 1) * HOP_FRAMES) - first
+            depths = self.depths(first, (hop + 1) * HOP_FRAMES)
+            agreeing = np.count_nonzero(depths <= AGREEING_DEPTH, axis=0)
+            n_frames = max(1, np.count_nonzero(depths.min(axis=1) < SILENT_DEPTH))  # silence says nothing of chance
             sums = np.concatenate([[0.0], np.cumsum(agreeing + 1e-3 * n_frames)])
             bins = np.arange(len(agreeing))
             low, high = np.maximum(bins - CHANCE_SPREAD_BINS, 0), np.minimum(bins + CHANCE_SPREAD_BINS + 1, len(bins))

@@ -23,17 +23,21 @@ import numpy as np
 from dejavud.matching.logarithms import log_sum_exp
 from dejavud.matching.nearness import near
 from dejavud.matching.voting import shared_out
-from dejavud.values import N_QUARTERS
+from dejavud.values import N_QUARTERS, Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dejavud.matching.voting import Candidates
-    from dejavud.values import Array, Constellation, Evidence, Scale
+    from dejavud.values import Array, Constellation, Scale
 
 DEPTH_EDGES_DB = (0.0, 0.75, 1.5, 2.5, 4.0, 6.0, 9.0, 13.0)
 """Upper edges of the depth classes; a ninth class holds what is deeper."""
 N_CLASSES = len(DEPTH_EDGES_DB) + 1
+_OUTSIDE, _SILENT = N_CLASSES, N_CLASSES + 1
+"""Of no weight: peaks that fall outside the query, and those that fall where it is dead silent.  What nothing sounds in was cut out, or has not
+begun: a track is no less there for it, and chance no worse."""
+SILENT_DEPTH = 255
 
 SEVERITIES = np.array(
     [
@@ -101,16 +105,22 @@ class Verifier:
     """
 
     def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
         self.n_shifts, self.n_frames, self._n_bins = evidence.depths.shape
         self._bin_min = evidence.bin_min
         classes = _class_of_depth()[evidence.depths]
+        silent = evidence.depths.min(axis=2, initial=SILENT_DEPTH) == SILENT_DEPTH
+        classes[silent] = _SILENT
         self._classes = classes.ravel()
         self._band_of = np.arange(self._n_bins) * N_BANDS // max(1, self._n_bins)
-        chance = _chance(classes)
+        chance = _chance(classes[:, ~silent.any(axis=0)])
         self.relief = float(chance[:, -1].mean()) if self._n_bins else 0.0
-        # [bin, class]; one class more, of no weight, for the peaks that fall outside the query
-        self._log_chance = np.pad(np.log(chance), ((0, 0), (0, 1)))
+        self._log_chance = np.pad(np.log(chance), ((0, 0), (0, 2)))  # [bin, class], those of no weight too
         self._models = _models(len(SEVERITIES))
+
+    def within(self, first: int, last: int) -> Verifier:
+        """Return what holds constellations against the query's frames [first, last) alone: chance is what it is there."""
+        return Verifier(Evidence(self._evidence.depths[:, first:last], self._evidence.bin_min))
 
     def verify(
         self,
@@ -152,7 +162,7 @@ class Verifier:
         for other in others:
             theirs = self._gather(other, constellations)
             taken_frames, taken_columns, _ = self._look(theirs, other)
-            classes[near(frames, columns, taken_frames, taken_columns)] = N_CLASSES
+            classes[near(frames, columns, taken_frames, taken_columns)] = _OUTSIDE
         return Sight(self, peaks, frames, columns, classes)
 
     def explained(self, query: Constellation, placed: Verified, constellations: Mapping[int, Constellation]) -> float:
@@ -201,14 +211,14 @@ class Verifier:
         return _Peaks(len(placed), owners, np.concatenate(frames), np.concatenate(bins), np.concatenate(quarters))
 
     def _look(self, peaks: _Peaks, placed: Verified) -> tuple[Array, Array, Array]:
-        """Return (frames, columns, classes) of the query, each int [n], where the peaks fall; class N_CLASSES is outside it."""
+        """Return (frames, columns, classes) of the query, each int [n], where the peaks fall; the class is `_OUTSIDE` outside it."""
         moments = (peaks.frames - placed.deltas[peaks.owners]) / placed.speeds[peaks.owners]
         frames, shifts = np.divmod(np.rint(moments * self.n_shifts).astype(np.int64), self.n_shifts)
         columns = np.rint(peaks.bins * placed.pitches[peaks.owners]).astype(np.int64) - self._bin_min
         inside = (frames >= 0) & (frames < self.n_frames) & (columns >= 0) & (columns < self._n_bins)
         columns = np.where(inside, columns, 0)
         cells = (shifts * self.n_frames + np.where(inside, frames, 0)) * self._n_bins + columns
-        return frames, columns, np.where(inside, self._classes[cells], N_CLASSES)
+        return frames, columns, np.where(inside, self._classes[cells], _OUTSIDE)
 
     def ratios(self, peaks: _Peaks, columns: Array, classes: Array) -> Array:
         """Return float64 [n_owners]: each owner's log-likelihood ratio, averaged over severities band by band.
@@ -217,7 +227,7 @@ class Verifier:
         """
         cells = (peaks.owners * N_BANDS + self._band_of[columns]) * N_QUARTERS + peaks.quarters
         shape = (peaks.n_owners, N_BANDS, N_QUARTERS)
-        n_cells, n_classes = math.prod(shape), N_CLASSES + 1
+        n_cells, n_classes = math.prod(shape), N_CLASSES + 2
         counts = np.bincount(cells * n_classes + classes, minlength=n_cells * n_classes).reshape(n_cells, n_classes)
         chance = np.bincount(cells, self._log_chance[columns, classes], n_cells)
         by_severity = np.einsum("ck,sk->cs", counts[:, :N_CLASSES], _LADDER) - chance[:, None]
@@ -240,12 +250,12 @@ class Sight:
     @property
     def frames(self) -> Array:
         """Int [n]: the frames of the query at which the track has peaks."""
-        return self._frames[self._classes < N_CLASSES]
+        return self._frames[self._classes != _OUTSIDE]
 
     @property
     def agree(self) -> Array:
         """Bool [n]: whether the query has a maximum there, or nearly one."""
-        return self._classes[self._classes < N_CLASSES] <= AGREEING_CLASS
+        return self._classes[self._classes != _OUTSIDE] <= AGREEING_CLASS
 
     def agreement_within(self, first: int, last: int) -> float:
         """Return the share, 0 to 1, of the track's peaks in the query's frames [first, last) that agree."""
@@ -255,7 +265,7 @@ class Sight:
     def log_ratio_within(self, first: int, last: int) -> float:
         """Return the log-likelihood ratio from the query's frames [first, last) alone, nats."""
         inside = (self._frames >= first) & (self._frames < last)
-        classes = np.where(inside, self._classes, N_CLASSES)
+        classes = np.where(inside, self._classes, _OUTSIDE)
         return float(self._verifier.ratios(self._peaks, self._columns, classes)[0])
 
 

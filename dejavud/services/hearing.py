@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from dejavud.matching.tracker import Tracker
 from dejavud.matching.trail import HOP_FRAMES, RecentEvidence
+from dejavud.matching.verification import SILENT_DEPTH
+from dejavud.services.heard_plays import NEAR_FRAMES, Candidate, Change, HeardPlay, last_delta
 from dejavud.services.listen_jobs import TICK_FRAMES, moved
 from dejavud.values import Hashes
 
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     from dejavud.fingerprint.streaming import StreamPart
     from dejavud.index.base import Index
     from dejavud.matching.plays import Play
-    from dejavud.matching.tracker import Match, TrackerRules
+    from dejavud.matching.tracker import ConstellationReader, TrackerRules
+    from dejavud.placed_hits import AnyHits
     from dejavud.services.constellations import ConstellationCache
     from dejavud.services.listen_jobs import Look, Sound
-    from dejavud.values import Alignment, Constellation
+    from dejavud.services.profiles import Considering
+    from dejavud.values import Alignment, Constellation, QueryFingerprint
 
 RECENT_STEPS, EXPLAINED_NATS = 5, 8.0
 """A play explains what sounds now when the last second and a quarter is so much likelier with it than by chance."""
-NEAR_FRAMES = 4
 BEYOND_DOUBT = 1e-7
 """What leaves so little doubt is told at once; what leaves more, when the next second says the same.  There are 86 400 of them a day."""
 AGAIN_FRAMES = 4 * TICK_FRAMES
@@ -42,100 +44,42 @@ YOUNG_FRAMES = 15 * TICK_FRAMES
 UNHEARD_FRAMES = 3 * TICK_FRAMES
 """A track is played once more, from elsewhere, only where the one that plays has not been heard for so long."""
 SLACK_FRAMES = TICK_FRAMES
+LOOK_SLACK_FRAMES = 2 * TICK_FRAMES
+"""A track that goes on so little before where it was left goes on; looks know to a second where that was."""
+OVER_FRAMES = 3 * TICK_FRAMES
+"""So long after its track's last note a play has ended, unless the track was found to lie elsewhere."""
 TRUSTED_FRAMES = 2 * TICK_FRAMES
 """Where looks have seen a play for so much longer than the tracker has, it is the tracker that was deaf."""
 MOVED_FRAMES = 16
 """Half a second: what changes a play by more is told."""
 LONGEST_FILL_FRAMES = 4096
-SILENT_DEPTH = 255
-
-
-@dataclass(slots=True, eq=False)
-class HeardPlay:
-    """A play as far as it is known; frames are of the listener's clock.
-
-    delta : track frame less listener's frame.
-    first_frame, seen_frame : where it is heard from, and up to where so far.
-    looked_frame : up to where looks have seen it.
-    twins : other tracks that hold the same recording.
-    records : what the tracker says of it, in order: of a play under noise it may lose the thread.
-    past : shifts at which it was taken to lie before: under noise one repetition is easily taken for another.
-    """
-
-    id: int
-    track_id: int
-    delta: int
-    first_frame: int
-    seen_frame: int
-    confidence: float
-    twins: tuple[int, ...] = ()
-    looked_frame: int = 0
-    records: list[Play] = field(default_factory=list)
-    past: list[int] = field(default_factory=list)
-
-    def lies_at(self, delta: int) -> bool:
-        """Tell whether it is, or was, taken to lie at `delta`."""
-        return any(abs(delta - known) <= NEAR_FRAMES for known in (self.delta, *self.past))
-
-    def lay(self, delta: int) -> None:
-        """Take it to lie at `delta`."""
-        if not self.lies_at(delta):
-            self.past.append(self.delta)
-        self.delta = delta
-
-    @property
-    def track_first_frame(self) -> int:
-        """Return where in the track it begins."""
-        delta = _delta(self.records[0]) if self.records else self.delta
-        return max(0, self.first_frame + delta)
-
-    @property
-    def gaps(self) -> tuple[tuple[int, int], ...]:
-        """Return where in it the track is not heard, as far as the tracker knows."""
-        between = [(a.end_frame, b.first_frame) for a, b in pairwise(self.records) if a.end_frame < b.first_frame]
-        return tuple(sorted([*between, *(gap for record in self.records for gap in record.gaps)]))
-
-    @property
-    def coverage(self) -> float:
-        """Return the share of it in which the track is heard, 0 to 1."""
-        silent = sum(end - first for first, end in self.gaps)
-        return max(0.0, 1.0 - silent / max(1, self.seen_frame - self.first_frame))
-
-    @property
-    def track_seen_frame(self) -> int:
-        """Return where in the track it was heard last."""
-        return max(0, self.seen_frame + self.delta)
-
-    def is_of(self, track_id: int, twins: Iterable[int]) -> bool:
-        """Tell whether it is a play of this recording."""
-        return self.track_id == track_id or track_id in self.twins or self.track_id in twins
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What has become known of a play."""
-
-    kind: Literal["started", "updated", "ended"]
-    play: HeardPlay
 
 
 @dataclass(frozen=True, slots=True)
 class _Thought:
-    """A track that may play, and when it was thought of."""
+    """A track that may play, and when it was thought of.  is_sure : as an answer to a query is."""
 
     track_id: int
     delta: int
     frame: int
+    confidence: float
+    is_sure: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What is asked.  lookup_s : for one look-up."""
+    """What is asked.  consider : `dejavud.matching.matcher.Matcher.consider`; lookup_s : for one look-up."""
 
     index: Index
     constellations: ConstellationCache
-    match: Match
+    consider: Considering
     lookup_s: float
+
+    def match(
+        self, query: QueryFingerprint, hits: AnyHits, read: ConstellationReader, n_frames: float
+    ) -> tuple[Alignment, ...]:
+        """Return the tracks that sound in a query."""
+        return self.consider(query, hits, read, n_frames).answers
 
     def n_frames(self, params: Params) -> float:
         """Return how many frames of music the index holds."""
@@ -158,13 +102,14 @@ class Hearing:
     _thoughts: list[_Thought] = field(default_factory=list)
     _tracker: Tracker | None = None
     _origin: int = 0  # the tracker's frame 0 on the listener's clock
+    _heard_to: int = 0  # the listener's frame up to which anything has been heard
     _tracked_to: int = 0  # the listener's frame up to which the tracker has heard
     _sounding: set[int] = field(default_factory=set)  # tracks that the tracker follows
     _changes: list[Change] = field(default_factory=list)
 
     def hear(self, sound: Sound, base: int) -> list[Change]:
         """Return what `sound` makes known; its frame 0 is `base` on the listener's clock, which never goes back."""
-        end = base + sound.end_frame
+        end = self._heard_to = base + sound.end_frame
         for look in sound.looks:
             self._look(look, base + look.first_frame)
         for part in sound.parts:
@@ -172,6 +117,7 @@ class Hearing:
             self._feed(moved(part, base))
         if sound.is_silent and end - self._tracked_to >= HOP_FRAMES:
             self._fill(end)
+        self._end_at_their_tracks_ends(end)
         self._expire(self._tracked_to)
         return self._taken()
 
@@ -183,6 +129,16 @@ class Hearing:
             self._tracker = None
         self._expire(None)
         return self._taken()
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Return the tracks that may sound just now, as the last looks have it, the likeliest first."""
+        playing = {track_id for play in self.plays for track_id in (play.track_id, *play.twins)}
+        best: dict[int, float] = {}
+        for thought in self._thoughts:
+            if self._heard_to - thought.frame <= AGAIN_FRAMES and thought.track_id not in playing:
+                best[thought.track_id] = thought.confidence
+        return tuple(Candidate(*one) for one in sorted(best.items(), key=lambda one: -one[1]))
 
     @property
     def max_gap_frames(self) -> int:
@@ -208,7 +164,11 @@ class Hearing:
         hits = library.index.lookup(look.query.hashes, timeout_s=library.lookup_s)
         if not len(hits):
             return
-        for answer in library.match(look.query, hits, library.constellations.read, library.n_frames(self.params)):
+        read, n_index_frames = library.constellations.read, library.n_frames(self.params)
+        considered = library.consider(look.query, hits, read, n_index_frames)
+        for doubtful in considered.candidates:
+            self._think(doubtful, first, is_sure=False)
+        for answer in considered.answers:
             self._answered(answer, first)
 
     def _is_explained(self, look: Look, first: int, end: int) -> bool:
@@ -219,7 +179,7 @@ class Hearing:
         tracks = self.library.constellations.read([play.track_id for play in self.plays])
         for play in self.plays:
             if play.track_id in tracks and _nats(evidence, tracks[play.track_id], play.delta + first) >= EXPLAINED_NATS:
-                _see(play, end)
+                play.see(end)
                 explained = True
         return explained
 
@@ -233,24 +193,38 @@ class Hearing:
         sure_by_itself = 1.0 - answer.confidence <= BEYOND_DOUBT and all(
             play.track_id != answer.track_id for play in self.plays
         )
-        self._thoughts = [thought for thought in self._thoughts if end - thought.frame <= AGAIN_FRAMES]
-        thought_before = any(
-            thought.track_id == answer.track_id and abs(thought.delta - delta) <= NEAR_FRAMES and thought.frame < end
-            for thought in self._thoughts
-        )
-        if sure_by_itself or thought_before:
+        if sure_by_itself or self._was_thought_of(answer, delta, end):
             confidence = float(answer.confidence)
             play = HeardPlay(self.ids(), answer.track_id, delta, begun, end, confidence, answer.twins, end)
             self.plays.append(play)
             self._tell("started", play)
         else:
-            self._thoughts.append(_Thought(answer.track_id, delta, end))
+            self._think(answer, first, is_sure=True)
+
+    def _was_thought_of(self, answer: Alignment, delta: int, end: int) -> bool:
+        """Tell whether an earlier look said the same."""
+        return any(
+            thought.is_sure
+            and thought.track_id == answer.track_id
+            and abs(thought.delta - delta) <= NEAR_FRAMES
+            and end - AGAIN_FRAMES <= thought.frame < end
+            for thought in self._thoughts
+        )
+
+    def _think(self, answer: Alignment, first: int, *, is_sure: bool) -> None:
+        """Keep in mind what a look that begins at the frame `first` says."""
+        frame = first + round(answer.last_frame)
+        thought = _Thought(
+            answer.track_id, round(answer.delta_frames) - first, frame, float(answer.confidence), is_sure
+        )
+        self._thoughts = [*(one for one in self._thoughts if frame - one.frame <= AGAIN_FRAMES), thought]
 
     def _is_again(self, play: HeardPlay, track_id: int, delta: int, begun: int, end: int) -> bool:
         """Tell whether what was heard from `begun` to `end` is `play`, which then goes on there."""
         if track_id == play.track_id and abs(delta - play.delta) > NEAR_FRAMES:
             goes_on = (
-                begun - play.seen_frame <= self.max_gap_frames and delta + begun >= play.track_seen_frame - SLACK_FRAMES
+                begun - play.seen_frame <= self.max_gap_frames
+                and delta + begun >= play.track_seen_frame - LOOK_SLACK_FRAMES
             )
             is_young = not play.records and end - play.first_frame <= YOUNG_FRAMES
             if not (goes_on or is_young or (play.lies_at(delta) and begun - play.seen_frame <= self.max_gap_frames)):
@@ -258,7 +232,7 @@ class Hearing:
             play.lay(delta)
         elif track_id != play.track_id and begun - play.seen_frame > self.max_gap_frames:
             return False
-        _see(play, end)
+        play.see(end)
         return True
 
     # -- exactly ----------------------------------------------------------------------------------------------------
@@ -311,13 +285,16 @@ class Hearing:
 
     def _play_of(self, exact: Play) -> HeardPlay | None:
         """Return the play that is `exact`, told now if it was not before; None for one that has ended already."""
+        before = [play for play in self._ended if play.is_of(exact.track_id, exact.twins) and play.overlaps(exact)]
+        if any(play.lies_at(last_delta(exact)) for play in before):
+            return None
         for play in sorted(self.plays, key=lambda play: play.track_id != exact.track_id):
             if play.is_of(exact.track_id, exact.twins) and self._meets(play, exact):
                 return play
-        if any(play.is_of(exact.track_id, exact.twins) and _overlap(play, exact) for play in self._ended):
+        if before:
             return None
         first, end = exact.first_frame, exact.end_frame
-        play = HeardPlay(self.ids(), exact.track_id, _delta(exact), first, end, exact.confidence, exact.twins)
+        play = HeardPlay(self.ids(), exact.track_id, last_delta(exact), first, end, exact.confidence, exact.twins)
         play.records.append(exact)
         self.plays.append(play)
         self._tell("started", play)
@@ -328,16 +305,18 @@ class Hearing:
         gap = self.max_gap_frames
         if exact.first_frame > play.seen_frame + gap or play.first_frame > exact.end_frame + gap:
             return False
-        if not play.records or play.lies_at(_delta(exact)) or _record_of(play, exact) is not None:
+        if not play.records or play.lies_at(last_delta(exact)) or play.record_of(exact) is not None:
             return True
-        goes_on = exact.first_frame + _delta(exact) >= play.records[-1].track_end_frame - SLACK_FRAMES
+        goes_on = exact.first_frame + last_delta(exact) >= play.records[-1].track_end_frame - SLACK_FRAMES
         return goes_on and exact.first_frame >= play.records[-1].end_frame - SLACK_FRAMES
 
     def _refine(self, play: HeardPlay, exact: Play, *, tell: bool) -> None:
         """Take the tracker's word for `play`, but where it has not heard what looks have seen."""
         known, first, track_id, n_gaps = bool(play.records), play.first_frame, play.track_id, len(play.gaps)
-        record = _record_of(play, exact)
+        record = play.record_of(exact)
         if record is not None:
+            if exact.track_id != record.track_id and exact.n_frames < record.n_frames:
+                return  # a passage of another release, where it fits a little better
             play.records.remove(record)
         play.records = sorted([*play.records, exact], key=lambda one: one.first_frame)
         play.track_id, play.twins = exact.track_id, exact.twins
@@ -346,13 +325,23 @@ class Hearing:
         if begun < first + TRUSTED_FRAMES:
             play.first_frame = begun
         if exact.end_frame >= play.seen_frame - 2 * HOP_FRAMES:
-            play.lay(_delta(exact))
+            play.lay(last_delta(exact))
         play.seen_frame = max(play.seen_frame, exact.end_frame)
         has_moved = abs(play.first_frame - first) > MOVED_FRAMES or n_gaps != len(play.gaps)
         if tell and (not known or has_moved or track_id != play.track_id):
             self._tell("updated", play)
 
     # -- ending -----------------------------------------------------------------------------------------------------
+
+    def _end_at_their_tracks_ends(self, now: int) -> None:
+        """End the plays that were heard to their track's last note: there is no pause to wait for."""
+        tracks = self.library.constellations.read([play.track_id for play in self.plays])
+        for play in list(self.plays):
+            if play.track_id not in tracks:
+                continue
+            over = int(tracks[play.track_id].frames[-1]) + 1 - play.delta
+            if now - over > OVER_FRAMES and over - play.seen_frame <= TRUSTED_FRAMES:
+                self._end(play, over)
 
     def _expire(self, tracked_to: int | None) -> None:
         """End the plays that the tracker knows nothing of, long after they were heard last; all where `tracked_to` is None."""
@@ -361,39 +350,19 @@ class Hearing:
             if tracked_to is None or (play.track_id not in self._sounding and tracked_to - play.seen_frame > patience):
                 self._end(play)
 
-    def _end(self, play: HeardPlay) -> None:
+    def _end(self, play: HeardPlay, at: int | None = None) -> None:
+        """End a play where it was heard last, or at the frame `at`."""
         self.plays.remove(play)
-        if play.records and play.looked_frame - play.records[-1].end_frame <= TRUSTED_FRAMES:
+        if at is not None:
+            play.seen_frame = at
+        elif play.records and play.looked_frame - play.records[-1].end_frame <= TRUSTED_FRAMES:
             play.seen_frame = play.records[-1].end_frame
         oldest = play.seen_frame - 4 * self.max_gap_frames - YOUNG_FRAMES
         self._ended = [*(other for other in self._ended if other.seen_frame > oldest), play]
         self._tell("ended", play)
 
 
-def _see(play: HeardPlay, end: int) -> None:
-    """Take note that a look has seen `play` up to the frame `end`."""
-    play.looked_frame = max(play.looked_frame, end)
-    play.seen_frame = max(play.seen_frame, end)
-
-
-def _record_of(play: HeardPlay, exact: Play) -> Play | None:
-    """Return what the tracker said of the same stretch of `play` before."""
-    for record in play.records:
-        if record.first_frame < exact.end_frame and exact.first_frame < record.end_frame:
-            return record
-    return None
-
-
-def _delta(play: Play) -> int:
-    """Return the shift at which a play ends, track frame less listener's frame."""
-    return play.track_end_frame - play.end_frame
-
-
 def _nats(evidence: RecentEvidence, track: Constellation, delta: int) -> float:
     """Return how much likelier the last second and a quarter of `evidence` is with `track` laid at `delta` than by chance."""
     steps = evidence.lay(track, delta, 0, evidence.end_frame)
     return float(steps.log_ratios()[-RECENT_STEPS:].sum())
-
-
-def _overlap(play: HeardPlay, exact: Play) -> bool:
-    return play.first_frame < exact.end_frame and exact.first_frame < play.seen_frame

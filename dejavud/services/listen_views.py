@@ -10,7 +10,7 @@ import trio
 from dejavud.services.views import track_in_answer
 
 if TYPE_CHECKING:
-    from dejavud.services.hearing import Change, HeardPlay
+    from dejavud.services.heard_plays import Change, HeardPlay
     from dejavud.services.listener import Listener
 
 

@@ -25,6 +25,7 @@ from dejavud.errors import (
 from dejavud.services import listen_jobs
 from dejavud.services.feeds import Feed
 from dejavud.services.listen_views import change_view, listener_view
+from dejavud.services.meters import Meter
 from dejavud.services.source_clock import SourceClock
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from dejavud.matching.tracker import TrackerRules
     from dejavud.services.events import EventHub
     from dejavud.services.feeds import Feeder
-    from dejavud.services.hearing import Change, Hearing, Library
+    from dejavud.services.heard_plays import Change
+    from dejavud.services.hearing import Hearing, Library
     from dejavud.services.listen_sources import Source
     from dejavud.services.workers import Workers
     from dejavud.values import Track
@@ -113,6 +115,7 @@ class Listener:
             parts.library,
             parts.settings,
         )
+        self._meter = Meter(parts.hub, parts.workers, parts.library)
         self._base = 0  # of the source's frame 0 on the listener's clock
         self._untold: deque[Change] = deque(maxlen=MAX_UNTOLD)
         self._scope = trio.CancelScope()
@@ -267,6 +270,7 @@ class Listener:
                     is_first = False
                     self._note(sound, n_before)
                     await self._take(sound)
+                    await self._meter.show(self)
                 elif sound is None:
                     return
 

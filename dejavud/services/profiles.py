@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dejavud.fingerprint.classic_params import ClassicParams
 from dejavud.fingerprint.scaling import scaled_hashes, search_scales
 from dejavud.matching.classic_matcher import ClassicMatcher
-from dejavud.matching.matcher import Matcher
+from dejavud.matching.matcher import Considered, Matcher
 from dejavud.services import classic_jobs, jobs
 from dejavud.values import ClassicQuery
 
@@ -66,6 +66,21 @@ class Matching(Protocol):
         ...
 
 
+class Considering(Protocol):
+    """Hits to answers, and to what is not sure enough to be one."""
+
+    def __call__(
+        self,
+        query: Any,  # noqa: ANN401 - of the profile
+        hits: AnyHits,
+        read_constellations: Callable[[Sequence[int]], Mapping[int, Constellation]],
+        n_index_frames: float,
+        /,
+    ) -> Considered:
+        """Return what the query may be."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One way to fingerprint and to match.
@@ -73,6 +88,7 @@ class Profile:
     microphone_hz : the rate at which its queries are to be heard.
     frames_per_s : of tracks; of dejavu's, whose frames are of each file's own rate, those at 44.1 kHz.
     matching : the matching by a set of rules.
+    considering : the same matching, which also tells what it is not sure enough of.
     quick_matching, query_fully : where queries are first only looked at: the matching of a first look, and the job that makes the
         whole query of its samples.
     search_scales : the scales that a search of `dejavud.fingerprint.scaling.SEARCHES` has.
@@ -85,6 +101,7 @@ class Profile:
     microphone_hz: int
     frames_per_s: float
     matching: Callable[[MatchRules], Matching]
+    considering: Callable[[MatchRules], Considering]
     search_scales: Callable[[str], tuple[Scale, ...]]
     scaled_hashes: Callable[[Any, tuple[Scale, ...]], Hashes]
     quick_matching: Callable[[MatchRules], Matching] | None = None
@@ -94,6 +111,11 @@ class Profile:
     def frame_s(self, query: QueryFingerprint | ClassicQuery) -> float:
         """Return the length of the frames in which the alignments of this query are counted."""
         return query.frame_s if isinstance(query, ClassicQuery) else 1 / self.frames_per_s
+
+
+def _only_sure(match: Matching) -> Considering:
+    """Return the matching `match` as one that knows of no doubtful candidates."""
+    return lambda query, hits, read, n_index_frames: Considered(match(query, hits, read, n_index_frames))
 
 
 def _derived(constellation: Constellation, params: Params) -> Hashes:
@@ -113,6 +135,7 @@ def profile_of(params: Params | ClassicParams) -> Profile:
             microphone_hz=rate_hz,
             frames_per_s=1 / params.frames_to_seconds(1, rate_hz),
             matching=lambda rules: ClassicMatcher(rules).match,
+            considering=lambda rules: _only_sure(ClassicMatcher(rules).match),
             search_scales=lambda _search: (),
             scaled_hashes=lambda query, _scales: query.hashes,
         )
@@ -122,6 +145,7 @@ def profile_of(params: Params | ClassicParams) -> Profile:
         microphone_hz=params.rate_hz,
         frames_per_s=params.frames_per_s,
         matching=lambda rules: Matcher(params, rules).match,
+        considering=lambda rules: Matcher(params, rules).consider,
         search_scales=search_scales,
         scaled_hashes=lambda query, scales: scaled_hashes(query, scales, params),
         quick_matching=lambda rules: Matcher(params, rules).match_quickly,

@@ -102,3 +102,36 @@ def test_a_cross_fade_has_a_stretch_of_each() -> None:
     assert by_track[2].first_frame == 0
     assert PARAMS.frames_to_seconds(by_track[2].last_frame) == pytest.approx(5.0, abs=1.2)
     assert PARAMS.frames_to_seconds(by_track[5].first_frame) == pytest.approx(5.0, abs=1.2)
+
+
+def test_silence_beside_a_sound_proves_nothing() -> None:
+    """Four seconds in which nothing sounds, before a clip in noise, speak neither for its track nor against it."""
+    hard = noise_at(library().clip(1, 12.0, 3.0), 0.0)
+    beside_silence = np.concatenate([np.zeros(4 * PARAMS.rate_hz, np.float32), hard])
+    [alone] = library().match(hard, max_matches=1)
+    [beside] = library().match(beside_silence, max_matches=1, min_coverage=0.2)
+    assert beside.track_id == alone.track_id == 1
+    assert beside.score == pytest.approx(alone.score, rel=0.1)
+
+
+def test_the_last_notes_of_another_piece_prove_nothing() -> None:
+    """A clip that comes after a held tone is no more evidence than the clip alone, although little of the query is like it."""
+    n_tone = 4 * PARAMS.rate_hz
+    tone = 0.02 * np.sin(np.arange(n_tone) * 2 * np.pi * 441.0 / PARAMS.rate_hz) * np.linspace(1, 0.3, n_tone)
+    hard = noise_at(library().clip(1, 12.0, 3.0), 0.0)
+    [alone] = library().match(hard, max_matches=1)
+    [after] = library().match(np.concatenate([tone, hard]).astype(np.float32), max_matches=1, min_coverage=0.2)
+    assert after.track_id == alone.track_id == 1
+    assert after.score <= 1.05 * alone.score
+
+
+def test_what_is_likely_and_not_sure_is_a_candidate() -> None:
+    """What falls short of the confidence that is asked for is told apart from what does not."""
+    query = fingerprint_query(noise_at(library().clip(1, 12.0, 1.0), -8.0), PARAMS)
+    hits = library().index.lookup(query.hashes)
+    sure = Matcher(PARAMS, MatchRules(min_confidence=0.5, min_coverage=0.0))
+    [answer] = sure.match(query, hits, library().index.constellations, library().n_frames)
+    surer = Matcher(PARAMS, MatchRules(min_confidence=answer.confidence + 1e-6, min_coverage=0.0))
+    considered = surer.consider(query, hits, library().index.constellations, library().n_frames)
+    assert not considered.answers
+    assert [candidate.track_id for candidate in considered.candidates] == [answer.track_id]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dejavud.fingerprint.params import HashParams
-    from dejavud.services.hearing import Change
+    from dejavud.services.heard_plays import Change
 
 TRACK_S = 40.0
 RULES = TrackerRules(max_gap_s=5.0, min_play_s=3.0)
@@ -70,8 +70,8 @@ def cut(samples: NDArray[Any], start_s: float, end_s: float) -> NDArray[Any]:
 
 def library(index: WatchedIndex) -> Library:
     """Return what a listener asks."""
-    match = Matcher(PARAMS, MatchRules(max_matches=4, enough_s=2.0, n_refined=6)).match
-    return Library(index, ConstellationCache(index), match, 10.0)
+    consider = Matcher(PARAMS, MatchRules(max_matches=4, enough_s=2.0, n_refined=6)).consider
+    return Library(index, ConstellationCache(index), consider, 10.0)
 
 
 def told(index: WatchedIndex, *pieces: NDArray[Any]) -> list[tuple[float, Change]]:
@@ -117,6 +117,21 @@ def test_a_short_pause_is_a_gap_and_a_long_one_ends_the_play(index: WatchedIndex
     assert end == pytest.approx(38, abs=1.0)
     long = spans(told(index, cut(piece(1), 0, 15), silence(12), cut(piece(1), 15, 35), silence(20)))
     assert [track for track, _, _ in long] == [1, 1]
+
+
+def test_a_play_ends_when_its_track_does(index: WatchedIndex) -> None:
+    """A track that was heard to its end cannot go on: that it has ended is told within five seconds, without waiting for a pause."""
+    changes = told(index, piece(3), piece(92, 20))
+    [(at, play)] = [(at, change.play) for at, change in changes if change.kind == "ended"]
+    assert at - TRACK_S <= 5.0
+    assert PARAMS.frames_to_seconds(play.seen_frame) == pytest.approx(TRACK_S, abs=1.0)
+
+
+def test_a_held_track_begins_where_it_began(index: WatchedIndex) -> None:
+    """A play with a gap says where in the track it began, not where that would lie after the gap; that gap makes no second play."""
+    changes = told(index, cut(piece(1), 6, 20), silence(4), cut(piece(1), 20, 35), silence(20))
+    [play] = [change.play for _, change in changes if change.kind == "ended"]
+    assert PARAMS.frames_to_seconds(play.track_first_frame) == pytest.approx(6.0, abs=0.3)
 
 
 def test_the_same_track_twice_in_a_row_is_two_plays(index: WatchedIndex) -> None:
