@@ -124,6 +124,9 @@ class MprisHook:
         return f"{self.target} showed {sample.data['track']['title']!r} for {SAMPLE_S:g} s"
 
     async def _open(self) -> DBusConnection:
+        if not self._address:
+            msg = "there is no session bus for a daemon of the system: give the address of one in hooks.mpris_bus"
+            raise HookFailed(msg)
         try:
             with trio.fail_after(CONNECT_S):
                 return await open_dbus_connection(self._address)
@@ -160,7 +163,10 @@ class MprisHook:
             "Volume": ("d", 1.0),
             "Metadata": ("a{sv}", {} if play is None else _metadata(play)),
             "Position": ("x", 0 if play is None else self._position_us(play)),
-            "CanPlay": ("b", play is not None),  # is there a track?  playerctl asks this, and not CanControl, before it shows one
+            "CanPlay": (
+                "b",
+                play is not None,
+            ),  # is there a track?  playerctl asks this, and not CanControl, before it shows one
             **{f"Can{what}": ("b", False) for what in ("GoNext", "GoPrevious", "Pause", "Seek", "Control")},
         }
 
