@@ -24,6 +24,8 @@ from dejavud.errors import (
 from dejavud.interfaces import legacy
 from dejavud.interfaces.http_body import SlowBody
 from dejavud.interfaces.http_events import EVENTS_PATH, EventStream, last_event_id
+from dejavud.interfaces.http_matches import CSV_PATH, PlayCsv
+from dejavud.interfaces.http_matches import SELECTION as PLAYS
 from dejavud.interfaces.multipart import BrokenForm
 from dejavud.interfaces.serving import run_unless
 from dejavud.services.commands import Call
@@ -102,6 +104,9 @@ class Routes:
                 Route("/v1/listeners/{name:path}", self._show_listener, methods=["GET"]),
                 Route("/v1/listeners/{name:path}", self._remove_listener, methods=["DELETE"]),
                 Route("/v1/devices", self._devices, methods=["GET"]),
+                Route("/v1/matches", self._list_matches, methods=["GET"]),
+                Route("/v1/matches/summary", self._summarize_matches, methods=["GET"]),
+                Route(CSV_PATH, self._export_matches, methods=["GET"]),
                 Route(EVENTS_PATH, self._events, methods=["GET"]),
                 Route("/v1/status", self._status, methods=["GET"]),
                 Route(HEALTH_PATH, self._health, methods=["GET"]),
@@ -208,6 +213,19 @@ class Routes:
     async def _events(self, request: Request) -> EventStream:
         topics = self._feed.asked_for(_query(request, topics=str, after=str), last_event_id(request))
         return EventStream(self._feed, topics, _body_of(request), _HEADERS)
+
+    async def _list_matches(self, request: Request) -> Response:
+        return _json(await self._call("history.list", _query(request, limit=int, cursor=str, **PLAYS), request))
+
+    async def _summarize_matches(self, request: Request) -> Response:
+        given = _query(request, by=str, sort=str, limit=int, **PLAYS)
+        return _json(await self._call("history.summary", given, request))
+
+    async def _export_matches(self, request: Request) -> PlayCsv:
+        async def ask(params: Params) -> Params:
+            return await self._call("history.list", params, request)
+
+        return PlayCsv(ask, _query(request, **PLAYS), _HEADERS)
 
     async def _status(self, request: Request) -> Response:
         return _json(await self._call("status", {}, request))

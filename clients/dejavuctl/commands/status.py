@@ -69,12 +69,10 @@ def _rows(status: Mapping[str, Any], endpoint: str) -> Iterator[tuple[str, str]]
         yield "listens to", listener_line(listener)
     for hook in status.get("hooks") or ():
         yield "hook", hook_line(hook)
-    queries = _object(status, "queries")
-    if queries:
-        yield "queries", _figures(queries)
-    workers = _object(status, "workers")
-    if workers:
-        yield "workers", _figures(workers)
+    for label, told in (("history", _history), ("queries", _figures), ("workers", _figures)):
+        figures = _object(status, label)
+        if figures:
+            yield label, told(figures)
     for name, addresses in _object(status, "endpoints").items():
         yield name, ", ".join(map(str, addresses)) if isinstance(addresses, list) else str(addresses)
 
@@ -82,6 +80,18 @@ def _rows(status: Mapping[str, Any], endpoint: str) -> Iterator[tuple[str, str]]
 def _object(status: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = status.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _history(history: Mapping[str, Any]) -> str:
+    """Return how many plays are kept, and what is wrong where something is."""
+    parts = [count(history["n_plays"], "play") if history.get("n_plays") is not None else "not counted"]
+    parts += [] if history.get("enabled") else ["switched off"]
+    parts += [f"kept for {history['keep_days']:g} days"] if history.get("keep_days") else []
+    parts += [
+        f"{history[key]} {word}" for key, word in (("n_waiting", "waiting"), ("n_dropped", "lost")) if history.get(key)
+    ]
+    parts += [str(history["reason"])] if history.get("reason") else []
+    return ", ".join(parts)
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
