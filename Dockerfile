@@ -2,7 +2,7 @@
 FROM python:3.13-slim-bookworm AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev portaudio19-dev
 COPY . /src
-RUN python -m venv /opt/dejavud && /opt/dejavud/bin/pip install --no-cache-dir "/src[mic]"
+RUN python -m venv /opt/dejavud && /opt/dejavud/bin/pip install --no-cache-dir "/src[mic,hooks]"
 
 FROM python:3.13-slim-bookworm
 RUN apt-get update \

@@ -206,9 +206,9 @@ once() {
 
 install_project() {
     step "Installing dejavud into $VENV (pip)"
-    if ! pip_install ${EDITABLE[@]+"${EDITABLE[@]}"} "$ROOT[mic,plots]"; then
+    if ! pip_install ${EDITABLE[@]+"${EDITABLE[@]}"} "$ROOT[mic,plots,hooks]"; then
         warn "PyAudio could not be built (above is why): going on without the microphone; everything else works."
-        pip_install ${EDITABLE[@]+"${EDITABLE[@]}"} "$ROOT[plots]" || fail "pip could not install dejavud (above is why)."
+        pip_install ${EDITABLE[@]+"${EDITABLE[@]}"} "$ROOT[plots,hooks]" || fail "pip could not install dejavud (above is why)."
     fi
 }
 

@@ -203,16 +203,17 @@ class MprisHook:
         wanted = {"Get": 2, "GetAll": 1, "Set": 3}
         if len(call.body) != wanted.get(member):
             return _error(call, "UnknownMethod", f"there is no {PROPERTIES}.{member} of these arguments")
-        known = {ROOT: ROOT_PROPERTIES, PLAYER: self._properties()}.get(call.body[0])
+        interface, name = (*map(str, call.body), "")[:2]  # whatever the type: others decide what they send
+        known = {ROOT: ROOT_PROPERTIES, PLAYER: self._properties()}.get(interface)
         if known is None:
             return _error(call, "UnknownInterface", "there are org.mpris.MediaPlayer2 and its Player")
         if member == "GetAll":
             return new_method_return(call, "a{sv}", (dict(known),))
-        if call.body[1] not in known:
+        if name not in known:
             return _error(call, "UnknownProperty", "there is no such property")
         if member == "Set":
             return _error(call, "PropertyReadOnly", "dejavud only listens: nothing of it can be set")
-        return new_method_return(call, "v", (known[call.body[1]],))
+        return new_method_return(call, "v", (known[name],))
 
     def _introspection(self) -> str:
         """Return the object's description, as bindings ask for it."""
