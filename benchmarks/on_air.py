@@ -97,6 +97,12 @@ class Card:
         raw = ["--raw", "--format=float32le", f"--rate={_EAR_HZ}", "--channels=1"]
         return ["parec", *raw, f"--device={self.sink}.monitor", "--latency-msec=20"]
 
+    def n_recording(self) -> int:
+        """Return how many record from it at this moment."""
+        sources, recording = (_pactl("list", "short", what) for what in ("sources", "source-outputs"))
+        own = next(number for number, name, *_ in sources if name == f"{self.sink}.monitor")
+        return sum(source == own for _, source, *_ in recording)
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -325,6 +331,12 @@ def _pulseaudio(folder: Path) -> Iterator[None]:
         finally:
             server.terminate()
             server.wait()
+
+
+def _pactl(*arguments: str) -> list[list[str]]:
+    """Return a list of PulseAudio's, its columns by line."""
+    said = subprocess.run(["pactl", *arguments], capture_output=True, text=True, check=True).stdout
+    return [line.split("\t") for line in said.splitlines()]
 
 
 def _need(program: str, packages: str) -> str:

@@ -24,7 +24,7 @@ from on_air import RATE_HZ, listening, playing, sound_cards, station
 from own_daemon import own_daemon
 from recordings import recordings_of
 from told import events_of, hears
-from voices import loudness, room_noise, speech
+from voices import at_level, loudness, room_noise, speech
 
 from dejavud.audio.decode import decode_audio
 
@@ -108,7 +108,7 @@ def stretch(path: Path, first_s: float, length_s: float) -> tuple[Samples, float
     if not len(sounding) or whole == 0:
         return samples[:0], first_s
     heard = blocks[sounding[0] : sounding[-1] + 1].ravel()
-    return heard * np.float32(LEVEL / loudness(heard, RATE_HZ)), first_s + float(sounding[0]) * EDGE_S
+    return at_level(heard, LEVEL, RATE_HZ), first_s + float(sounding[0]) * EDGE_S
 
 
 def make_show(path: Path, library: Library, minutes: float, snr_db: float, rng: np.random.Generator) -> Show:
@@ -120,8 +120,8 @@ def make_show(path: Path, library: Library, minutes: float, snr_db: float, rng: 
         def put(samples: Samples) -> float:
             nonlocal n_samples
             noise = room_noise(len(samples), RATE_HZ, int(rng.integers(1 << 30)))
-            noise *= np.float32(LEVEL * 10 ** (-snr_db / 20) / loudness(noise, RATE_HZ))
-            np.clip(samples + noise, -1, 1).astype("<f4").tofile(file)
+            heard = samples + at_level(noise, LEVEL * 10 ** (-snr_db / 20), RATE_HZ)
+            np.clip(heard, -1, 1).astype("<f4").tofile(file)
             n_samples += len(samples)
             return n_samples / RATE_HZ
 
@@ -140,7 +140,7 @@ def make_show(path: Path, library: Library, minutes: float, snr_db: float, rng: 
                 show.others.append({"unknown": other.name, "start_s": at_s})
             elif after == "speech":
                 said = speech(round(rng.uniform(*lengths.speech) * RATE_HZ), RATE_HZ, int(rng.integers(1 << 30)))
-                put(said * np.float32(LEVEL / loudness(said, RATE_HZ)))
+                put(at_level(said, LEVEL, RATE_HZ))
             elif after == "pause":
                 put(np.zeros(round(rng.uniform(*lengths.pause) * RATE_HZ), np.float32))
             at_s = n_samples / RATE_HZ

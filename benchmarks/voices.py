@@ -107,11 +107,9 @@ def loudness(samples: Samples, rate_hz: int) -> float:
     return _rms(sosfilt(butter(2, DEEPEST_HZ, "highpass", fs=rate_hz, output="sos"), samples))
 
 
-def under(music: Samples, noise: Samples, snr_db: float, rate_hz: int) -> Samples:
-    """Return `music` with `noise` that is `snr_db` softer over the whole length of the two, as `loudness` has it."""
-    return (music + noise * (loudness(music, rate_hz) / loudness(noise, rate_hz) * 10 ** (-snr_db / 20))).astype(
-        np.float32
-    )
+def at_level(samples: Samples, level: float, rate_hz: int) -> Samples:
+    """Return `samples` at a loudness; what is silent stays so."""
+    return samples * np.float32(level / (loudness(samples, rate_hz) or 1.0))
 
 
 def room_noise(n_samples: int, rate_hz: int, seed: int = 0) -> Samples:
