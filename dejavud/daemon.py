@@ -229,7 +229,7 @@ def _services(
         migrator=Migrator(index, workers, hub, profile.params),
         maintenance=Maintenance(kept, workers, profile.params, fingerprint_timeout_s=config.limits.ingest_s),
         archives=Archives(
-            LibraryParts(index, workers, hub, profile, constellations),
+            LibraryParts(index, workers, hub, profile, constellations, kept.history),
             kept.store,
             library,
             folder=Path(config.data.dir),

@@ -66,7 +66,8 @@ def absolute(options: Namespace) -> str:
 
 def written(report: Mapping[str, Any]) -> str:
     """Return what became of a file that was written."""
-    return f"{count(report['n_tracks'], 'track')}, {size(report['n_bytes'])}"
+    plays = f", {count(report['n_plays'], 'play')} of the history" if report.get("n_plays") else ""
+    return f"{count(report['n_tracks'], 'track')}{plays}, {size(report['n_bytes'])}"
 
 
 def taken(report: Mapping[str, Any]) -> str:
@@ -74,6 +75,7 @@ def taken(report: Mapping[str, Any]) -> str:
     parts = [f"{count(report['n_added'], 'track')} added, {report['n_known']} known already"]
     parts += [f"{report['n_updated']} changed"] if report["n_updated"] else []
     parts += [f"{report['n_removed']} removed"] if report["n_removed"] else []
+    parts += [f"{count(report['n_plays'], 'play')} of the history added"] if report.get("n_plays") else []
     return ", ".join(parts)
 
 
@@ -97,6 +99,8 @@ class _Line:
         share = min(done / total, 1.0) if total else 1.0
         filled = int(share * _BAR_CELLS)
         bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._line.is_terminal else ""
-        is_bytes = figures.get("unit") == "bytes"
-        how_far = f"{size(done)} of {size(total)}" if is_bytes else f"{done} of {count(total, 'track')}"
+        unit = str(figures.get("unit") or "tracks")
+        how_far = (
+            f"{size(done)} of {size(total)}" if unit == "bytes" else f"{done} of {count(total, unit.removesuffix('s'))}"
+        )
         return f"{bar}{how_far} {_DOING.get(str(figures.get('state')), 'done')}"

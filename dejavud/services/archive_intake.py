@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dejavud.index.history.plays import CUT_OFF, GOING, PlayFilter
 from dejavud.services.views import track_view
 from dejavud.values import TrackEdit
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from dejavud.index.archive.layout import ArchivedTrack
     from dejavud.index.archive.reader import ArchiveReader
     from dejavud.index.base import Index
+    from dejavud.index.history.history import History
+    from dejavud.index.history.plays import KeptPlay
     from dejavud.services.commands import Progress
     from dejavud.services.constellations import ConstellationCache
     from dejavud.services.events import EventHub
@@ -36,24 +39,26 @@ class LibraryParts:
     hub: EventHub
     profile: Profile
     constellations: ConstellationCache
+    history: History
 
 
 class Intake:
     """Takes in one archive.
 
     counts : what became of its tracks, and of those that were in the library before: ``n_tracks``, ``n_bytes``, ``n_added``, ``n_known``,
-        ``n_updated``, ``n_removed``.
+        ``n_updated``, ``n_removed``; and ``n_plays``, those of the history that were not there.
     """
 
     def __init__(self, parts: LibraryParts, reader: ArchiveReader, progress: Progress) -> None:
         self._index, self._workers, self._hub = parts.index, parts.workers, parts.hub
         self._profile = parts.profile
         self._constellations = parts.constellations
+        self._history = parts.history
         self._reader = reader
         self._progress = progress
         self._sha1s: set[str] = set()
         self._displaced: set[str] = set()
-        names = ("n_tracks", "n_added", "n_known", "n_updated", "n_removed")
+        names = ("n_tracks", "n_added", "n_known", "n_updated", "n_removed", "n_plays")
         self.counts = {**dict.fromkeys(names, 0), "n_bytes": reader.n_bytes}
 
     @property
@@ -112,6 +117,19 @@ class Intake:
             find = partial(self._index.tracks, sha1s=sha1s[first : first + 1000])
             await self._remove(tuple(track.id for track in await self._workers.read(find)))
             await self._progress(state="removing", n_done=first, n_total=len(sha1s), unit="tracks")
+
+    async def add_plays(self) -> None:
+        """Keep the plays that the history does not have; those that it has may have gone on since, and none is taken from it."""
+        blocks = self._reader.plays()
+        while (block := await self._workers.thread(next, blocks, None)) is not None:
+            wanted = PlayFilter(ids=tuple(play.id for play in block))
+            known = {play.id for play in await self._workers.read(self._history.page, wanted, len(block))}
+            fresh = [_ended(play) for play in block if play.id not in known]
+            await self._workers.write(self._history.record, fresh)
+            self.counts["n_plays"] += len(fresh)
+            await self._progress(
+                state="adding", n_done=self.counts["n_plays"], n_total=self.counts["n_plays"], unit="plays"
+            )
 
     async def _known(self, tracks: Sequence[ArchivedTrack]) -> Mapping[str, Track]:
         """Return the library's tracks of the same contents, by content."""
@@ -178,6 +196,11 @@ class Intake:
             n_added=counts["n_added"],
             n_known=counts["n_known"],
         )
+
+
+def _ended(play: KeptPlay) -> KeptPlay:
+    """Return a play as one that nobody goes on with."""
+    return replace(play, outcome=CUT_OFF) if play.outcome == GOING else play
 
 
 def _commits(tracks: Sequence[ArchivedTrack]) -> Iterator[list[ArchivedTrack]]:

@@ -17,9 +17,10 @@ from structlog.contextvars import bind_contextvars
 
 from dejavud import __version__
 from dejavud.errors import Busy, InvalidRequest, LibraryNotEmpty
-from dejavud.index.archive.layout import ArchiveHeader
+from dejavud.index.archive.layout import FORMAT, PLAIN_FORMAT, ArchiveHeader
 from dejavud.index.archive.reader import reading_archive
 from dejavud.index.archive.writer import writing_archive
+from dejavud.index.history.plays import EVERY_PLAY, Place
 from dejavud.services.archive_intake import Intake
 from dejavud.services.track_handlers import Selection
 from dejavud.services.track_search import EVERYTHING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from dejavud.index.archive.writer import ArchiveWriter
     from dejavud.index.base import Store
     from dejavud.services.archive_intake import LibraryParts
     from dejavud.services.commands import Call
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+BLOCK_PLAYS = 1000
 BLOCK_TRACKS = 256
 BLOCK_PEAKS = 2_000_000
 BLOCK_HASHES = 1_000_000
@@ -94,11 +97,11 @@ class Archives:
 
     async def export(self, params: Export, call: Call) -> dict[str, Any]:
         """Write the tracks that are meant into a file."""
-        return await self._write(params.file, params.filter(), call)
+        return await self._write(params.file, params.filter(), call, with_plays=False)
 
     async def backup(self, params: ArchiveFile, call: Call) -> dict[str, Any]:
-        """Write the whole library into a file."""
-        return await self._write(params.file, EVERYTHING, call)
+        """Write the whole library, and the history, into a file."""
+        return await self._write(params.file, EVERYTHING, call, with_plays=True)
 
     async def import_(self, params: ArchiveFile, call: Call) -> dict[str, Any]:
         """Add the tracks of a file that the library does not have, under new numbers; done again, it goes on."""
@@ -127,23 +130,36 @@ class Archives:
             await intake.add_missing(keeps_ids=True)
             await intake.replace_displaced()
             await intake.remove_others(before)
+            await intake.add_plays()
         return _told(params.file, started, intake.counts)
 
-    async def _write(self, file: str, wanted: TrackFilter, call: Call) -> dict[str, Any]:
+    async def _write(self, file: str, wanted: TrackFilter, call: Call, *, with_plays: bool) -> dict[str, Any]:
         _check_local(call)
         started = perf_counter()
         chosen = None if wanted == EVERYTHING else await self._library.select(wanted)
         n_tracks = (await self._library.statistics()).n_tracks if chosen is None else len(chosen)
-        header = self._header(n_tracks, is_whole=chosen is None)
+        n_plays = await self._workers.read(self._parts.history.count) if chosen is None and with_plays else 0
+        header = self._header(n_tracks, is_whole=chosen is None, has_plays=n_plays > 0)
         context = writing_archive(Path(file), header, user=self._user, folder=self._folder)
         async with in_thread(self._workers, context) as writer, aclosing(self._groups(chosen)) as groups:
             async for tracks in groups:
                 kept, constellations, hashes = await self._workers.read(self._contents, tracks)
                 await self._workers.thread(writer.add, kept, constellations, hashes)
                 await call.progress(state="writing", n_done=writer.n_tracks, n_total=n_tracks, n_bytes=writer.n_bytes)
-        return _told(file, started, {"n_tracks": writer.n_tracks, "n_bytes": writer.n_bytes})
+            if n_plays:
+                await self._write_plays(writer, n_plays, call)
+        counts = {"n_tracks": writer.n_tracks, "n_plays": writer.n_plays, "n_bytes": writer.n_bytes}
+        return _told(file, started, counts)
 
-    def _header(self, n_tracks: int, *, is_whole: bool) -> ArchiveHeader:
+    async def _write_plays(self, writer: ArchiveWriter, n_plays: int, call: Call) -> None:
+        """Write the history, newest first; what is told meanwhile is not in it."""
+        history, place = self._parts.history, None
+        while plays := await self._workers.read(history.page, EVERY_PLAY, BLOCK_PLAYS, place):
+            await self._workers.thread(writer.add_plays, plays)
+            await call.progress(state="writing", n_done=writer.n_plays, n_total=n_plays, unit="plays")
+            place = Place(plays[-1].started_at, plays[-1].id)
+
+    def _header(self, n_tracks: int, *, is_whole: bool, has_plays: bool) -> ArchiveHeader:
         params = self._profile.params
         return ArchiveHeader(
             profile=params.profile,
@@ -155,6 +171,7 @@ class Archives:
             n_tracks=n_tracks,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             made_by=f"dejavud {__version__}",
+            format=FORMAT if has_plays else PLAIN_FORMAT,
         )
 
     async def _groups(self, chosen: Sequence[Track] | None) -> AsyncGenerator[list[Track], None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,6 +12,7 @@ from service_parts import published
 
 from dejavud.fingerprint.extractor import track_hashes
 from dejavud.fingerprint.params import Params
+from dejavud.index.open import history_of
 from dejavud.services.archive_intake import LibraryParts
 from dejavud.services.archives import ArchiveFile, Archives, Export, Restore
 from dejavud.services.commands import Call, Command, CommandTable
@@ -44,7 +45,8 @@ class ArchiveBench:
         self.told: list[dict[str, Any]] = []
         workers, profile = InlineWorkers(), profile_of(params)  # type: ignore[arg-type]
         self.constellations = ConstellationCache(self.index)
-        parts = LibraryParts(self.index, workers, self.hub, profile, self.constellations)
+        self.history = self._stack.enter_context(closing(history_of(self.index)))
+        parts = LibraryParts(self.index, workers, self.hub, profile, self.constellations, self.history)
         archives = Archives(parts, self.index, Library(self.index, workers, self.hub), folder=folder)
         self.table = CommandTable(
             (

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import trio
 from archive_bench import PARAMS, ArchiveBench, contents, library_track
+from history_plays import kept_play
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from index_entries import WIDE_PARAMS, drop_databases, new_track, rows_of, sha1_of, widened
@@ -34,6 +35,7 @@ from dejavud.errors import (
     UnwritableFile,
 )
 from dejavud.fingerprint.params import Params
+from dejavud.index.history.plays import EVERY_PLAY, as_json
 from dejavud.values import Constellation, Hashes, TrackEdit
 
 if TYPE_CHECKING:
@@ -115,14 +117,66 @@ def test_a_library_moves_from_server_to_server(tmp_path: Path) -> None:
         benches[0].index.add([library_track(seed, 60 * (seed % 3)) for seed in range(7)])
         benches[0].index.edit({3: TrackEdit(title="Another", disabled=True)})
         benches[0].index.remove([2])
+        benches[0].history.record([kept_play(number) for number in range(1203)])
         for one, other in pairwise(benches):
-            one.ask("backup", path)
-            other.ask("restore", path)
+            assert one.ask("backup", path)["n_plays"] == 1203
+            assert other.ask("restore", path)["n_plays"] == 1203
+            assert other.history.page(EVERY_PLAY, 2000) == one.history.page(EVERY_PLAY, 2000)
             assert other.tracks() == one.tracks()
             assert contents(other, QUERY) == contents(one, QUERY)
             assert other.ask("import", path)["n_known"] == 6
             path.unlink()
     drop_databases(tmp_path)
+
+
+def test_a_restore_takes_nothing_from_the_history(full: ArchiveBench, empty: ArchiveBench, file: Path) -> None:
+    """What was heard since the backup stays, what has ended since is not open again, and what nobody goes on with is closed."""
+    full.history.record([kept_play(0), kept_play(1, outcome="going"), kept_play(2, outcome="going")])
+    full.ask("backup", file)
+    full.history.record([kept_play(1), kept_play(3)])
+    assert full.ask("restore", file, replace=True)["n_plays"] == 0
+    expected = [kept_play(3), kept_play(2, outcome="going"), kept_play(1), kept_play(0)]
+    assert full.history.page(EVERY_PLAY, 10) == expected
+    empty.ask("restore", file)
+    assert [play.outcome for play in empty.history.page(EVERY_PLAY, 10)] == ["cut_off", "cut_off", "unheard"]
+    assert empty.ask("restore", file, replace=True)["n_plays"] == 0
+
+
+def test_an_import_or_export_leaves_the_history_alone(full: ArchiveBench, empty: ArchiveBench, file: Path) -> None:
+    """Tracks get other numbers there, which its plays would not have; and without plays a file is one that earlier versions read."""
+    full.ask("backup", file)
+    assert b'"format":1' in _unpacked_header(file)
+    full.history.record([kept_play(0)])
+    full.ask("export", file)
+    assert b'"format":1' in _unpacked_header(file)
+    full.ask("backup", file)
+    assert b'"format":2' in _unpacked_header(file)
+    assert empty.ask("import", file)["n_plays"] == 0
+    assert empty.history.count() == 0
+
+
+def test_plays_that_make_no_sense_are_damage(full: ArchiveBench, empty: ArchiveBench, file: Path) -> None:
+    """Before anything is taken; blocks of plays in a file that says it has none too."""
+    full.history.record([kept_play(0)])
+    full.ask("backup", file)
+    whole = file.read_bytes()
+    nonsense: tuple[object, ...] = ([{}], [7], {"a": 1}, [{**as_json(kept_play(0)), "started_at": "then"}])
+    for rows in nonsense:
+        file.write_bytes(whole[: whole.rindex(b"TAIL")] + _block(b"PLAY", rows))
+        with pytest.raises(ArchiveDamaged, match="plays"):
+            empty.ask("restore", file)
+    full.ask("export", file)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: whole.rindex(b"TAIL")] + _block(b"PLAY", []))
+    with pytest.raises(ArchiveDamaged, match="no block"):
+        empty.ask("restore", file, replace=True)
+    assert empty.tracks() == []
+
+
+def _unpacked_header(file: Path) -> bytes:
+    data = file.read_bytes()
+    n_packed = struct.unpack_from("<I", data, 12)[0]
+    return zlib.decompress(data[24 : 24 + n_packed])
 
 
 @given(drawn=st.tuples(SEEDS, SEEDS, st.sets(st.integers(1, 7)), st.sets(st.integers(1, 7))))
@@ -329,8 +383,8 @@ def _block(kind: bytes, content: object) -> bytes:
 
 def test_a_later_format_is_refused_by_its_number(empty: ArchiveBench, file: Path) -> None:
     """Whatever else is in it."""
-    file.write_bytes(b"\x93DEJAVU\n" + _block(b"HEAD", {"format": 2, "colour": "blue"}) + _block(b"NEWS", b"x"))
-    with pytest.raises(ArchiveTooNew, match="format 2"):
+    file.write_bytes(b"\x93DEJAVU\n" + _block(b"HEAD", {"format": 3, "colour": "blue"}) + _block(b"NEWS", b"x"))
+    with pytest.raises(ArchiveTooNew, match="format 3"):
         empty.ask("import", file)
 
 

@@ -65,9 +65,8 @@ class Bench:
         )
         self.error: Exception | None = None
         library = Library(self.index, self.workers, self.hub)
-        cache = ConstellationCache(self.index)
-        parts = LibraryParts(self.index, self.workers, self.hub, profile_of(PARAMS), cache)
-        history = history_of(self.index)
+        cache, history = ConstellationCache(self.index), history_of(self.index)
+        parts = LibraryParts(self.index, self.workers, self.hub, profile_of(PARAMS), cache, history)
         self.recorder = PlayRecorder(
             history, self.workers, self.hub, HistorySettings(), listeners=list, name_file=Path("/dev/null")
         )

@@ -1,4 +1,4 @@
-"""A library in one file: tracks with all their fields and their constellations, in checksummed blocks.  docs/archive.md has the layout.
+"""A library in one file: tracks with all their fields and their constellations, and the history, in checksummed blocks.  docs/archive.md has the layout.
 
 Postings are not in it: they are derived from constellations, and only the hashes of profiles whose tracks have no constellation are carried.
 Written and read a block at a time, so memory does not depend on the library's size.
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from dejavud.fingerprint.params import HashParams
     from dejavud.values import Constellation, Hashes, Track
 
-FORMAT = 1
+FORMAT = 2
+"""The latest that is read.  One without a history is written as `PLAIN_FORMAT`, which earlier versions read too."""
+PLAIN_FORMAT = 1
 MAGIC = b"\x93DEJAVU\n"
 """No text begins so, and a transfer that changes line ends breaks it."""
 MAX_BLOCK_BYTES = 1 << 30
 """What a block may unpack to; those that are written are as a rule about a hundredth of it."""
 
-Kind = Literal[b"HEAD", b"TRKS", b"TAIL"]
+Kind = Literal[b"HEAD", b"TRKS", b"PLAY", b"TAIL"]
 FRAME = struct.Struct("<4sIII")
 """Before each block: its kind, the bytes it takes, the bytes it unpacks to, and the CRC-32 of its kind, both numbers and its bytes."""
 COUNT = struct.Struct("<I")
@@ -42,6 +44,7 @@ class ArchiveHeader:
     is_whole : it holds every track of a library, not a selection.
     has_hashes : the tracks' hashes are in it, because they cannot be derived from constellations.
     n_tracks : about how many follow; the end says how many did.
+    format : 2 where plays follow the tracks.
     """
 
     profile: str
@@ -53,7 +56,7 @@ class ArchiveHeader:
     n_tracks: int
     made_at: str
     made_by: str
-    format: int = FORMAT
+    format: int = PLAIN_FORMAT
 
     def check(self, params: HashParams, path: Path) -> None:
         """Raise `ParamsMismatch` where the archive's hashes would never meet those of `params`."""

@@ -22,11 +22,13 @@ from dejavud.index.archive.layout import (
     FRAME,
     MAGIC,
     MAX_BLOCK_BYTES,
+    PLAIN_FORMAT,
     ArchivedTrack,
     ArchiveHeader,
     is_track,
 )
 from dejavud.index.constellation_codec import decode_constellation
+from dejavud.index.history.plays import of_json
 from dejavud.values import Hashes
 
 if TYPE_CHECKING:
@@ -34,7 +36,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from dejavud.index.history.plays import KeptPlay
     from dejavud.values import Constellation
+
+_KINDS = {PLAIN_FORMAT: (b"TRKS", b"TAIL"), FORMAT: (b"TRKS", b"PLAY", b"TAIL")}
+"""Blocks that follow the header, by format."""
 
 
 class ArchiveReader:
@@ -54,7 +60,7 @@ class ArchiveReader:
         Raises `ArchiveDamaged`.
         """
         whole = hashlib.sha256()
-        n_tracks = n_blocks = 0
+        n_tracks = n_blocks = n_plays = 0
         self._file.seek(0)
         whole.update(self._read(self._start))
         while True:
@@ -62,12 +68,17 @@ class ArchiveReader:
             raw = self._unpacked(frame, packed)
             if frame[0] == b"TAIL":
                 break
-            n_tracks += len(self._rows(raw))
-            n_blocks += 1
+            if frame[0] == b"PLAY":
+                n_plays += len(self._plays(raw))
+            else:
+                n_tracks += len(self._rows(raw))
+                n_blocks += 1
             whole.update(FRAME.pack(*frame))
             whole.update(packed)
             yield self._file.tell()
-        expected = {"n_tracks": n_tracks, "n_blocks": n_blocks, "sha256": whole.hexdigest()}
+        expected: dict[str, object] = {"n_tracks": n_tracks, "n_blocks": n_blocks, "sha256": whole.hexdigest()}
+        if self.header.format > PLAIN_FORMAT:
+            expected["n_plays"] = n_plays
         tail = self._object(raw)
         if {name: tail.get(name) for name in expected} != expected:
             self.refuse("its end does not agree with what is before it")
@@ -87,7 +98,18 @@ class ArchiveReader:
             raw = self._unpacked(frame, packed)
             if frame[0] == b"TAIL":
                 return
-            yield self._tracks(raw)
+            if frame[0] == b"TRKS":
+                yield self._tracks(raw)
+
+    def plays(self) -> Iterator[list[KeptPlay]]:
+        """Give the plays of the history, a block at a time, newest first; raises `ArchiveDamaged`."""
+        self._file.seek(self._start)
+        while self.header.format > PLAIN_FORMAT:
+            frame, packed = self._next()
+            if frame[0] == b"TAIL":
+                return
+            if frame[0] == b"PLAY":
+                yield self._plays(self._unpacked(frame, packed))
 
     def constellation(self, track: ArchivedTrack) -> Constellation:
         """Return the constellation of a track; raises `ArchiveDamaged`."""
@@ -112,8 +134,9 @@ class ArchiveReader:
         except KeyError as error:
             self.refuse(f"its header names no {error.args[0]}")
 
-    def _next(self, kinds: tuple[bytes, ...] = (b"TRKS", b"TAIL")) -> tuple[tuple[bytes, int, int, int], bytes]:
+    def _next(self, kinds: tuple[bytes, ...] = ()) -> tuple[tuple[bytes, int, int, int], bytes]:
         """Return the next block as it lies in the file, its checksum compared."""
+        kinds = kinds or _KINDS[min(self.header.format, FORMAT)]
         kind, n_packed, n_raw, checksum = FRAME.unpack(self._read(FRAME.size))
         if kind not in kinds or n_raw > MAX_BLOCK_BYTES or n_packed > self._size - self._file.tell():
             self.refuse(f"what begins before byte {self._file.tell()} is no block, or is cut short")
@@ -131,6 +154,13 @@ class ArchiveReader:
         if len(raw) != frame[2]:
             self.refuse("a block unpacks to another size than it says")
         return raw
+
+    def _plays(self, raw: bytes) -> list[KeptPlay]:
+        """Return the plays of a block, checked."""
+        try:
+            return [of_json(values) for values in json.loads(raw)]
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            self.refuse(f"a block of plays cannot be read: {error}")
 
     def _rows(self, raw: bytes) -> list[dict[str, Any]]:
         """Return the fields of the tracks of a block, checked."""

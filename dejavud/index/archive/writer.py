@@ -14,8 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dejavud.errors import DiskFull, UnwritableFile
-from dejavud.index.archive.layout import CHECKED, COUNT, FRAME, MAGIC, fields_of
+from dejavud.index.archive.layout import CHECKED, COUNT, FRAME, MAGIC, PLAIN_FORMAT, fields_of
 from dejavud.index.constellation_codec import encode_constellation
+from dejavud.index.history.plays import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dejavud.index.archive.layout import ArchiveHeader, Kind
+    from dejavud.index.history.plays import KeptPlay
     from dejavud.values import Constellation, Hashes, Track
 
 _LEVEL = 6
@@ -39,10 +41,11 @@ class ArchiveWriter:
         self._file = file
         self._explained = explained
         self._has_hashes = header.has_hashes
+        self._has_plays = header.format > PLAIN_FORMAT
         self._whole = hashlib.sha256()
         self._n_blocks = 0
         self.n_bytes = 0
-        self.n_tracks = 0
+        self.n_tracks = self.n_plays = 0
         self._put(MAGIC)
         self._block(b"HEAD", _json(asdict(header)))
 
@@ -61,9 +64,15 @@ class ArchiveWriter:
         self.n_tracks += len(tracks)
         self._n_blocks += 1
 
+    def add_plays(self, plays: Sequence[KeptPlay]) -> None:
+        """Write a block of plays, after all tracks; only where the header says so."""
+        self._block(b"PLAY", _json([as_json(play) for play in plays]))
+        self.n_plays += len(plays)
+
     def finish(self) -> None:
         """Write the end, which proves that the archive is whole."""
-        tail = {"n_tracks": self.n_tracks, "n_blocks": self._n_blocks, "sha256": self._whole.hexdigest()}
+        plays = {"n_plays": self.n_plays} if self._has_plays else {}
+        tail = {"n_tracks": self.n_tracks, "n_blocks": self._n_blocks, **plays, "sha256": self._whole.hexdigest()}
         self._block(b"TAIL", _json(tail))
 
     def _block(self, kind: Kind, raw: bytes) -> None:
