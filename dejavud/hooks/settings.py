@@ -71,13 +71,13 @@ def shown_url(url: str) -> str:
 
 
 def are_webhooks(webhooks: tuple[Webhook, ...]) -> bool:
-    """Tell whether each has an address and topics, and a name of its own."""
+    """Tell whether each has an address and topics, and a name of its own; levels (``meter.``) are for who looks on, not to be posted."""
     names = {webhook.called for webhook in webhooks}
     return len(names) == len(webhooks) and all(
         _is_url(webhook.url, "http", "https")
         and webhook.called.isprintable()
         and webhook.topics
-        and all(re.fullmatch(r"[a-z_.]*\*?", topic) for topic in webhook.topics)
+        and all(re.fullmatch(r"(?!meter)[a-z_.]*\*?", topic) for topic in webhook.topics)
         for webhook in webhooks
     )
 
@@ -114,6 +114,12 @@ def secret_bytes(secret: str) -> bytes:
 def _is_url(url: str, *schemes: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        return (
+            url.isprintable()
+            and " " not in url
+            and parts.scheme in schemes
+            and bool(parts.hostname)
+            and (parts.port is None or parts.port > 0)
+        )
     except ValueError:
         return False

@@ -164,7 +164,7 @@ class WebhookHook:
                     return answer
         except trio.TooSlowError:
             return Answer(None, f"no answer within {self._settings.webhook_timeout_s:g} s")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Answer(None, printable(f"{type(error).__name__}: {error}"))
 
     def _taken(self) -> None:

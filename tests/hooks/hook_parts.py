@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,11 @@ def play(number: int = 1, title: str | None = "Blue", listener: str = "kitchen",
 async def in_thread(function: Callable[..., Any], *args: object, abandon: bool = False) -> Any:  # noqa: ANN401 - as Workers.thread
     """Run a function as the daemon's workers do."""
     return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=abandon)
+
+
+def n_descriptors() -> int:
+    """Return how many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
 
 
 async def until(holds: Callable[[], object], within_s: float = 10.0) -> None:

@@ -72,7 +72,7 @@ async def test_a_daemon_tells_by_all_hooks_what_it_hears(tmp_path_factory: pytes
         await mosquitto.start()
         async with bus_in(folder) as bus:
             (folder / "conf.toml").write_text(f"""[hooks]
-webhooks = [{{ url = "{receiving.url}", name = "diary", secret = "file:{folder}/secret" }}]
+webhooks = [{{ url = "{receiving.url}T0KEN", name = "diary", secret = "file:{folder}/secret" }}]
 mqtt_url = "mqtt://127.0.0.1:{mosquitto.port}"
 now_playing_file = "{folder}/now.txt"
 mpris = true
@@ -106,6 +106,7 @@ mpris = true
     assert "homeassistant/sensor/dejavud_tape_now_playing/config" in kept
     assert (folder / "now.txt").read_text() == ""
     assert SECRET not in daemon.log + str(status)
+    assert "T0KEN" not in daemon.log + str((status, tests))
 
 
 async def test_a_library_that_is_missing_keeps_the_daemon_from_starting(

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import trio
-from hook_parts import listener, play, ready, running, until
+from hook_parts import listener, n_descriptors, play, ready, running, until
 
 from dejavud.hooks import mpris, supervisor
 from dejavud.hooks.mpris import BUS_NAME, PLAYER, PROPERTIES, MprisHook
@@ -31,6 +31,7 @@ PATH = "/org/mpris/MediaPlayer2"
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the first pauses be short."""
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(supervisor, "MAX_PAUSE_S", 0.1)
     monkeypatch.setattr(mpris, "SAMPLE_S", 0.5)
 
 
@@ -201,6 +202,38 @@ async def test_a_bus_that_goes_away_is_waited_for(tmp_path_factory: pytest.TempP
                 assert await bus.run("playerctl", "metadata", "title") == "Blue"
             await until(lambda: hook.figures.state == "retrying")
             (folder / "bus").unlink(missing_ok=True)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*socket:pytest.PytestUnraisableExceptionWarning"
+)  # jeepney leaves one to the collector
+async def test_what_is_no_bus_is_tried_again_and_leaks_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A socket that hangs up, or talks nonsense, is a failure in words, each time with the same descriptors."""
+    folder = tmp_path_factory.mktemp("b")
+    hub, n_connections = EventHub(), 0
+    async with trio.open_nursery() as nursery:
+
+        async def talk_nonsense(stream: trio.SocketStream) -> None:
+            nonlocal n_connections
+            n_connections += 1
+            if n_connections % 2:
+                await stream.receive_some()
+                await stream.send_all(b"nonsense\r\n")
+            await stream.aclose()
+
+        listening = trio.socket.socket(trio.socket.AF_UNIX)
+        await listening.bind(f"{folder}/bus")
+        listening.listen()
+        nursery.start_soon(trio.serve_listeners, talk_nonsense, [trio.SocketListener(listening)])
+        hook = hook_on(Bus(folder), hub)
+        async with running(hub, hook):
+            await until(lambda: n_connections == 2)
+            before = n_descriptors()
+            await until(lambda: n_connections == 8)
+            await until(lambda: n_descriptors() <= before)
+        nursery.cancel_scope.cancel()
+    assert hook.figures.state == "retrying"
+    assert "there is no session bus" in str(hook.figures.last_error)
 
 
 async def test_a_sample_is_shown_for_a_moment(bus: Bus) -> None:

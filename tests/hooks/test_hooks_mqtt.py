@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 from contextlib import asynccontextmanager, contextmanager
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from hook_parts import in_thread, listener, play, ready, running, until
+from hook_parts import in_thread, listener, n_descriptors, play, ready, running, until
 
-from dejavud.hooks import supervisor
+from dejavud.hooks import mqtt_connection, supervisor
 from dejavud.hooks.mqtt import MqttHook
 from dejavud.hooks.now_playing import identifier
 from dejavud.hooks.settings import HookSettings
@@ -66,8 +67,19 @@ class Broker:
     def stop(self) -> None:
         """End it; what it kept is gone."""
         if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
             self._process.wait()
+
+    def pause(self) -> None:
+        """Have it do nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     async def kept(self) -> dict[str, Any]:
         """Return what it keeps, by topic, as another client is told: JSON where it is some."""
@@ -229,6 +241,50 @@ async def test_a_broker_that_was_restarted_is_told_everything_again(tmp_path: Pa
     assert "the connection to the broker ended" in view["last_error"] or "refused" in view["last_error"].lower()
     assert kept["dejavud/availability"] == "online"
     assert kept["dejavud/kitchen/now_playing"]["title"] == "Blue"
+
+
+async def test_a_broker_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes everything and answers nothing is noticed by its silence, and keeps nobody from stopping."""
+    monkeypatch.setattr(mqtt_connection, "KEEPALIVE_S", 1)
+    hub = EventHub()
+    with broker(tmp_path) as mosquitto:
+        await mosquitto.start()
+        hook = hook_of(hub, mosquitto.port, listener("kitchen"))
+        async with running(hub, hook):
+            await settled(hook)
+            mosquitto.pause()
+            hub.publish("match.started", play())
+            await until(lambda: hook.figures.state == "retrying")
+            mosquitto.go_on()
+            await settled(hook)
+            mosquitto.pause()
+            stopped_at = trio.current_time()
+        assert trio.current_time() - stopped_at < 3
+        mosquitto.go_on()
+    assert "ended" in str(hook.figures.last_error)
+
+
+async def test_a_broker_that_hangs_up_at_once_leaks_nothing() -> None:
+    """Something else that listens there and closes each connection is tried again and again, with the same descriptors."""
+    hub = EventHub()
+    n_connections = 0
+    async with trio.open_nursery() as nursery:
+
+        async def hang_up(stream: trio.SocketStream) -> None:
+            nonlocal n_connections
+            n_connections += 1
+            await stream.receive_some()
+            await stream.aclose()
+
+        [listening] = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
+        hook = hook_of(hub, listening.socket.getsockname()[1], listener("kitchen"))
+        async with running(hub, hook):
+            await until(lambda: n_connections == 2)
+            before = n_descriptors()
+            await until(lambda: n_connections == 12)
+            await until(lambda: n_descriptors() <= before)
+        nursery.cancel_scope.cancel()
+    assert hook.figures.state == "retrying"
 
 
 async def test_the_broker_tells_of_a_daemon_that_is_gone(tmp_path: Path) -> None:

@@ -168,6 +168,8 @@ def test_secrets_lie_where_conf_says(tmp_path: Path) -> None:
         ("webhooks = ['http://a']", "it is a list of tables"),
         ("webhooks = 'http://a'", 'as text it is JSON, such as [{"url":'),
         ("webhooks = [{ url = 'ftp://a' }]", "hooks.webhooks must be such as"),
+        ("webhooks = [{ url = 'http://a b/' }]", "hooks.webhooks must be such as"),
+        ("webhooks = [{ url = 'http://a', topics = ['meter.'] }]", "hooks.webhooks must be such as"),
         ("webhooks = [{ url = 'http://a' }, { url = 'http://a/2' }]", "each with a name of its own"),
         ("webhooks = [{ url = 'http://a', topics = [] }]", "topics that say how"),
         ("webhooks = [{ url = 'http://a', secret = 'hunter2' }]", "the secret of a is not whsec_ and the base64"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from hook_parts import listener, play, ready, running, until
+from hook_parts import listener, n_descriptors, play, ready, running, until
 from standardwebhooks import Webhook as Receiver
 
 from dejavud.hooks import webhook as module
@@ -145,15 +145,16 @@ def test_a_signature_is_that_of_standard_webhooks() -> None:
 
 
 async def test_without_a_secret_nothing_is_signed() -> None:
-    """There is an id and a time, and no signature that a receiver could take for one."""
+    """There is an id and a time, and no signature that a receiver could take for one; what the address has of a user is sent."""
     hub = EventHub()
     with serving(Server(says(200))) as server:
-        hook = made(hub, server.url)
+        hook = made(hub, server.url.replace("//", "//me:pass@"))
         async with running(hub, hook):
             await ready(hook)
             hub.publish("match.ended", play())
             await until(lambda: hook.figures.n_delivered)
     assert "webhook-signature" not in server.posted[0].headers
+    assert server.posted[0].headers["authorization"] == "Basic " + base64.b64encode(b"me:pass").decode()
     assert server.posted[0].headers["webhook-timestamp"].isdecimal()
 
 
@@ -373,6 +374,47 @@ async def test_what_waits_when_the_daemon_stops_is_posted_once() -> None:
             for number in (1, 2, 3):
                 hub.publish("match.ended", play(number))
     assert server.seqs == [1, 2, 3]
+
+
+async def test_a_receiver_that_hangs_does_not_keep_the_daemon_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last words have their time, and no more of it."""
+    monkeypatch.setattr(module, "GRACE_S", 0.3)
+    hub = EventHub()
+    server = Server(lambda _handler: server.closing.wait(20) and None)
+    with serving(server):
+        hook = made(hub, server.url, timeout_s=60)
+        with trio.fail_after(3):
+            async with running(hub, hook):
+                await ready(hook)
+                hub.publish("match.started", play())
+                hub.publish("match.ended", play())
+                await until(lambda: server.posted)
+    assert hook.figures.n_delivered == 0
+
+
+async def test_failures_leak_no_descriptors() -> None:
+    """Connections that are cut, at once or in the middle of an answer, are closed on this side too."""
+
+    def cuts(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc" if len(server.posted) % 2 else b"HTTP/1"
+        )
+        handler.close_connection = True
+
+    hub = EventHub()
+    server = Server(cuts)
+    with serving(server):
+        hook = made(hub, server.url)
+        async with running(hub, hook):
+            await ready(hook)
+            hub.publish("match.started", play())
+            await until(lambda: hook.figures.n_delivered == 1)
+            before = n_descriptors()
+            for number in range(20):
+                hub.publish("match.updated", play(number))
+            await until(lambda: hook.figures.n_delivered == 21)
+            await until(lambda: n_descriptors() <= before)
+    assert hook.figures.last_error is not None
 
 
 async def test_a_sample_is_posted_once_and_what_happened_is_said() -> None:
