@@ -10,18 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import trio
 from daemon_process import Place, run_to_the_end, running_daemon
 from hook_parts import until
 from synthetic import synthesize, write_wav
 from test_hooks_mpris import bus_in
-from test_hooks_mqtt import broker
+from test_hooks_mqtt import Broker, broker
 
 from dejavud.hooks.settings import HookSettings
 from dejavud.hooks.supervisor import make_hooks
 from dejavud.services.events import EventHub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     import pytest
 
@@ -62,6 +63,18 @@ def receiver(folder: Path) -> Iterator[Receiver]:
         process.wait()
 
 
+async def becomes(ask: Callable[[], Awaitable[str]], wanted: str) -> None:
+    """Ask another program until it answers what is wanted."""
+    with trio.fail_after(10):
+        while await ask() != wanted:  # noqa: ASYNC110 - it tells no event of ours
+            await trio.sleep(0.05)
+
+
+async def kept_text(mosquitto: Broker) -> str:
+    """Return the line that the broker keeps of what plays on the tape."""
+    return str((await mosquitto.kept()).get("dejavud/tape/now_playing", {}).get("text"))
+
+
 async def test_a_daemon_tells_by_all_hooks_what_it_hears(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A track in a file that it listens to is posted and signed, kept by the broker, written, and on the bus; stopped meanwhile, it tells the end and takes leave."""
     folder = tmp_path_factory.mktemp("d")
@@ -81,18 +94,15 @@ mpris = true
                 await daemon.ask("fingerprint", path=str(music), title="Blue", artist="Ann")
                 await daemon.ask("listen.add", name="tape", source=f"realtime:{music}")
                 await until((folder / "now.txt").read_text, 20)
-                playing = (
-                    (folder / "now.txt").read_text(),
-                    await bus.run("playerctl", "metadata", "title"),
-                    (await mosquitto.kept())["dejavud/tape/now_playing"]["text"],
-                )
+                assert (folder / "now.txt").read_text() == "Ann - Blue\n"
+                await becomes(lambda: bus.run("playerctl", "metadata", "title"), "Blue")
+                await becomes(lambda: kept_text(mosquitto), "Ann - Blue")
                 await until(lambda: "match.started Blue" in receiving.lines)
                 status = await daemon.ask("status")
                 tests = (await daemon.ask("hooks.test", name="diary"))["tests"]
                 daemon.process.send_signal(signal.SIGTERM)
                 assert await daemon.ended() == 0
         kept = await mosquitto.kept()
-    assert playing == ("Ann - Blue\n", "Blue", "Ann - Blue")
     assert receiving.lines[0] == "match.started Blue"
     assert receiving.lines[-1] == "match.ended Blue"
     assert [(hook["hook"], hook["state"]) for hook in status["hooks"]] == [
@@ -112,7 +122,7 @@ mpris = true
 async def test_a_library_that_is_missing_keeps_the_daemon_from_starting(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """Exit 2, with the extra's name, before anything is opened."""
+    """Exit 2, with the name of what to install."""
     place = Place(tmp_path_factory.mktemp("d"))
     (place.folder / "paho").mkdir()
     (place.folder / "paho" / "__init__.py").write_text("raise ModuleNotFoundError('no paho here', name='paho')")
