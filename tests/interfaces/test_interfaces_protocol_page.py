@@ -10,7 +10,10 @@ from unittest.mock import MagicMock
 import dejavud.errors
 from dejavud.errors import DejavudError
 from dejavud.interfaces.control_uploads import ChunkedUploads
+from dejavud.interfaces.http_routes import Routes
 from dejavud.interfaces.legacy import NO_CORRECT_DATA, NO_FILE_CHOSEN, WRONG_EXTENSION, WS_FAILED, WS_WANTS_BYTES
+from dejavud.interfaces.websocket_v1 import METHODS, SUBPROTOCOL
+from dejavud.services.events import TRANSIENT
 from dejavud.services.handlers import command_table
 from dejavud.wire.codes import TABLE
 from dejavud.wire.messages import CHUNK_BYTES
@@ -39,7 +42,20 @@ def test_every_command_and_sentence_is_on_the_page() -> None:
     """Commands, transport methods, the old interface's sentences and the size of a piece are written down."""
     services: Any = MagicMock()  # nothing is called
     commands = command_table(services).names
-    for word in (*commands, *ChunkedUploads.methods, "cancel"):
+    for word in (*commands, *ChunkedUploads.methods, *METHODS):
         assert f"| `{word}` |" in PAGE, word
     for sentence in (NO_CORRECT_DATA, NO_FILE_CHOSEN, WRONG_EXTENSION, WS_FAILED, WS_WANTS_BYTES, str(CHUNK_BYTES)):
         assert sentence in PAGE
+
+
+def test_every_topic_and_address_is_on_the_page() -> None:
+    """What is published anywhere in the daemon, each address of HTTP, and the subprotocol's name are written down."""
+    sources = (path.read_text("utf-8") for path in (Path(__file__).parents[2] / "dejavud").rglob("*.py"))
+    topics = {topic for source in sources for topic in re.findall(r'publish\(\s*"([a-z.]+)"', source)}
+    assert {"track.added", "listener.state", "daemon.ready"} <= topics
+    nothing: Any = MagicMock()
+    addresses = {route.path.replace(":path", "") for route in Routes(nothing, nothing, nothing).router().routes}
+    for word in (*topics, "match.started", "match.updated", "match.ended", "meter.listener"):
+        assert f"`{word}`" in PAGE, word
+    for word in (*addresses, TRANSIENT, SUBPROTOCOL):
+        assert word in PAGE, word
