@@ -397,10 +397,10 @@ def scored(record: Record, truths: Sequence[Truth]) -> tuple[Score, list[int]]:
             continue
         play = record.plays[own[0]]
         off_s = truth.off_s(seconds(play.first_frame), seconds(record.plays[own[-1]].seen_frame))
-        exact = max(map(abs, off_s)) <= NEAR_S
+        exact = bool(max(map(abs, off_s)) <= NEAR_S)
         place_s = seconds(play.first_frame - play.track_first_frame) - truth.shift_s
         score.ends[truth.kind] += exact
-        score.places[truth.kind] += abs(place_s) <= PLACE_S
+        score.places[truth.kind] += bool(abs(place_s) <= PLACE_S)
         score.waits_s[truth.kind].append(record.started_s[own[0]] - truth.start_s)
         score.late_s.append(record.ended_s[own[-1]] - truth.end_s)
         if len(own) == 1 and ((not exact and truth.kind in HARD_CUT) or abs(place_s) > PLACE_S):

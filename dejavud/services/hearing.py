@@ -187,6 +187,11 @@ class Hearing:
         """Take note of a track that sounds in a look that begins at the frame `first`."""
         delta, end = round(answer.delta_frames) - first, first + round(answer.last_frame)
         begun = max(first + round(answer.first_frame), -delta)
+        if any(
+            play.is_of(answer.track_id, answer.twins) and play.lies_at(delta) and begun < play.seen_frame
+            for play in self._ended
+        ):
+            return  # a long look still sees what has ended
         for play in self.plays:
             if play.is_of(answer.track_id, answer.twins) and self._is_again(play, answer.track_id, delta, begun, end):
                 return

@@ -119,12 +119,13 @@ def test_a_short_pause_is_a_gap_and_a_long_one_ends_the_play(index: WatchedIndex
     assert [track for track, _, _ in long] == [1, 1]
 
 
-def test_a_play_ends_when_its_track_does(index: WatchedIndex) -> None:
-    """A track that was heard to its end cannot go on: that it has ended is told within five seconds, without waiting for a pause."""
-    changes = told(index, piece(3), piece(92, 20))
+@pytest.mark.parametrize("silent_s", [0.0, 1.0, 2.0])
+def test_a_play_ends_when_its_track_does(index: WatchedIndex, silent_s: float) -> None:
+    """A track that was heard to its end cannot go on: that is told within five seconds, once, without waiting for a pause."""
+    changes = told(index, silence(silent_s), piece(3), piece(92, 20))
     [(at, play)] = [(at, change.play) for at, change in changes if change.kind == "ended"]
-    assert at - TRACK_S <= 5.0
-    assert PARAMS.frames_to_seconds(play.seen_frame) == pytest.approx(TRACK_S, abs=1.0)
+    assert at - silent_s - TRACK_S <= 5.0
+    assert PARAMS.frames_to_seconds(play.seen_frame) - silent_s == pytest.approx(TRACK_S, abs=1.0)
 
 
 def test_a_held_track_begins_where_it_began(index: WatchedIndex) -> None:
