@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _EXIT_CRASHED = 1
 _EXIT_INTERRUPTED = 130
+_DESCRIPTORS = 8192
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +58,7 @@ def _run(config: Config) -> int:
     from dejavud.logs import configure_logs  # noqa: PLC0415 - see the module's first words
 
     configure_logs(config.log.level, config.log.format)
+    _allow_descriptors()
     try:
         import trio  # noqa: PLC0415 - see the module's first words
 
@@ -71,6 +73,16 @@ def _run(config: Config) -> int:
     except Exception as error:  # noqa: BLE001 - the border of the program: everything ends in the log and a status
         return _report(error)
     return 0
+
+
+def _allow_descriptors() -> None:
+    """Take more than the 1024 open files that a login allows for a start, as far as it may be had: subscribers each hold a connection."""
+    import resource  # noqa: PLC0415 - see the module's first words
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _report(error: Exception) -> int:

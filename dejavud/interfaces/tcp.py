@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,8 @@ _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 _BACKLOG = 128
 _LINGER_S = 1.0
 _LINGER_READ_BYTES = 1 << 16
+_SHARE_OF_DESCRIPTORS = 3
+"""One third for each of HTTP and WebSocket, and one for everything else."""
 _KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A client whose machine vanished without a word is gone after two minutes, however long its connection was to be open."""
 
@@ -127,9 +130,10 @@ async def serve_connections(
 ) -> None:
     """Give each connection to `handle`, to `refuse` when there are too many; after `stop` only finish those there are.
 
+    There are never so many that no descriptors are left for other work, whatever `limits` allows.
     An exception ends its connection and is logged; it never reaches the others.
     """
-    n_open = 0
+    n_open, max_connections = 0, _affordable(limits.max_connections)
 
     async def contained(raw: trio.SocketStream) -> None:
         nonlocal n_open
@@ -139,7 +143,7 @@ async def serve_connections(
             raw.setsockopt(socket.IPPROTO_TCP, option, value)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
-            await (handle if n_open <= limits.max_connections else refuse)(stream)
+            await (handle if n_open <= max_connections else refuse)(stream)
         except Exception:  # noqa: BLE001 - the border of one connection
             _LOG.exception("connection_failed", service=str(listener.socket.getsockname()))
         finally:
@@ -150,3 +154,11 @@ async def serve_connections(
         accepting.start_soon(partial(trio.serve_listeners, contained, [listener], handler_nursery=handlers))
         await stop.wait()
         accepting.cancel_scope.cancel()
+
+
+def _affordable(n_connections: int) -> int:
+    """Return how many of these leave the process descriptors for its other work."""
+    n_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if n_descriptors == resource.RLIM_INFINITY:
+        return n_connections
+    return min(n_connections, n_descriptors // _SHARE_OF_DESCRIPTORS)

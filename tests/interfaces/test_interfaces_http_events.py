@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -201,3 +202,12 @@ async def test_many_subscribers_are_bounded_in_memory(stage: Stage, uploads: Upl
                 await trio.aclose_forcefully(stream)
     assert opened < n_clients * 150_000
     assert published - opened < 100_000
+
+
+async def test_connections_leave_descriptors_for_the_rest(
+    stage: Stage, uploads: UploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the process may open few files, fewer connections are taken than the settings allow, and the next is told so."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (9, 9))
+    async with serving(stage, uploads) as (client, _), told(client), told(client), told(client):
+        assert (await client.get("/healthz")).status_code == 503
