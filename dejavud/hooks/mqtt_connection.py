@@ -154,6 +154,18 @@ def _on_socket_close(_client: Client, _data: None, socket: SocketLike) -> None:
     trio.lowlevel.notify_closing(socket.fileno())
 
 
+class _TidySocket(ssl.SSLSocket):
+    """A TLS socket that is closed when its handshake fails: paho leaves such a one to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as ssl has it
+        """Agree on keys; it blocks, in a thread, for as long as the socket's time-out lets it."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 @asynccontextmanager
 async def open_connection(
     settings: HookSettings, thread: Thread, *, will_topic: str, on_acknowledged: Callable[[], None]
@@ -195,8 +207,10 @@ def _client(settings: HookSettings, will_topic: str) -> Client:
         client.username_pw_set(settings.mqtt_user, settings.mqtt_password or None)
     if urlsplit(settings.mqtt_url).scheme == "mqtts":
         try:
-            client.tls_set_context(ssl.create_default_context(cafile=settings.mqtt_ca_file or None))
+            context = ssl.create_default_context(cafile=settings.mqtt_ca_file or None)
         except OSError as error:  # ssl.SSLError is one
             reason = f"hooks.mqtt_ca_file cannot be used: {error.strerror or error}"
             raise HookFailed(reason) from error
+        context.sslsocket_class = _TidySocket
+        client.tls_set_context(context)
     return client
