@@ -19,7 +19,7 @@ import structlog
 import trio
 
 from dejavud import __version__
-from dejavud.audio.microphone import list_devices, open_microphone
+from dejavud.audio.portaudio import list_devices
 from dejavud.config import parse_address
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
 from dejavud.errors import IndexAway
@@ -46,8 +46,9 @@ from dejavud.services.ingest import Ingest, IngestSettings
 from dejavud.services.jobs import DAEMON_SIGNALS
 from dejavud.services.keeper import keepers
 from dejavud.services.library import Library
-from dejavud.services.listeners import MICROPHONE, Listeners, ListenSettings
+from dejavud.services.listeners import Listeners, ListenSettings
 from dejavud.services.maintenance import Maintenance
+from dejavud.services.microphone_watch import MicrophoneWatch
 from dejavud.services.microphones import Microphones
 from dejavud.services.migration import Migrator
 from dejavud.services.profiles import profile_of
@@ -154,22 +155,20 @@ async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Li
                         (name, source) for name, _, source in (one.partition("=") for one in config.listen.sources)
                     ]
                     await listening.start(services.listeners.serve, configured)
-                    listening.start_soon(_listen_to_microphone, services, config)
+                    listening.start_soon(_microphone_watch(services, config).serve)
                     lifetime.ready()
                     await lifetime.stop.wait()
                     lifetime.stopping()
 
 
-async def _listen_to_microphone(services: Services, config: Config) -> None:
-    """Listen to the default microphone too, where there is one, unless told not to; and say which."""
-    unavailable = await services.microphones.unavailable()  # which the first `status` need not wait for then
-    if config.listen.microphone != "auto" or not isinstance(services.params, Params):
-        return
-    if unavailable:
-        log.info("microphone_not_listened_to", reason=unavailable)
-    elif not any(view["listener"] == MICROPHONE for view in services.listeners.view()):
-        log.info("microphone_listened_to", stored=False, how_not_to="set listen.microphone to off")
-        await services.listeners.add(MICROPHONE, "mic", remembered=False)
+def _microphone_watch(services: Services, config: Config) -> MicrophoneWatch:
+    return MicrophoneWatch(
+        services.workers,
+        services.microphones,
+        services.listeners,
+        wanted=config.listen.microphone == "auto" and isinstance(services.params, Params),
+        runtime_dir=Path(config.data.runtime_dir).parent,
+    )
 
 
 def _services(
@@ -177,8 +176,14 @@ def _services(
 ) -> Services:
     index, profile, hub = kept.index, profile_of(params_of(config.engine)), lifetime.hub
     library = Library(index, workers, hub)
-    microphones = Microphones(
-        workers, profile.microphone_hz, open_microphone=open_microphone, list_devices=list_devices
+    microphones = Microphones(workers, profile.microphone_hz, list_devices=list_devices)
+    listeners = Listeners(
+        workers,
+        hub,
+        profile.params,
+        library=HeardLibrary(index, constellations, profile.considering(_scan_rules(config)), config.limits.query_s),
+        settings=_listen_settings(config),
+        kept_in=Path(config.data.dir) / "listeners.json",
     )
     recognizer = Recognizer(
         index,
@@ -188,9 +193,13 @@ def _services(
         match=profile.matching(_match_rules(config)),
         quick_match=profile.quick_matching(_match_rules(config)) if profile.quick_matching else None,
         settings=RecognizerSettings(
-            config.recognize.max_query_s, config.limits.query_s, profile.search_scales(config.recognize.speed_search)
+            config.recognize.max_query_s,
+            config.limits.query_s,
+            profile.search_scales(config.recognize.speed_search),
+            config.listen.silence_db,
         ),
         microphones=microphones,
+        hear=listeners.new_hearing if isinstance(profile.params, Params) else None,
         constellations=constellations,
     )
     scanner = Scanner(
@@ -202,14 +211,6 @@ def _services(
         settings=ScannerSettings(
             TrackerRules(config.scan.max_gap_s, config.scan.min_play_s), config.limits.query_s, _n_processes(config)
         ),
-    )
-    listeners = Listeners(
-        workers,
-        hub,
-        profile.params,
-        library=HeardLibrary(index, constellations, profile.considering(_scan_rules(config)), config.limits.query_s),
-        settings=_listen_settings(config),
-        kept_in=Path(config.data.dir) / "listeners.json",
     )
     return Services(
         library=library,

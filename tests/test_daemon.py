@@ -323,12 +323,14 @@ async def test_with_a_token_every_door_asks_for_it(place: Place) -> None:
 
 
 async def test_it_recognizes_what_its_microphone_hears(place: Place, sound_card: SoundCard) -> None:
-    """What a real sound server plays into the default input is recognized in one take, where it is."""
+    """What a real sound server plays into the default input is recognized, where it is, as soon as it is certain."""
     path = music(place, duration_s=20.0)
     async with running_daemon(place) as daemon:
         track = (await daemon.ask("fingerprint", path=str(path)))["track"]
         assert (await daemon.ask("status"))["microphone"] == {"available": True, "reason": None}
         with sound_card.playing(path):
-            heard = await daemon.ask("recognize_microphone", duration_s=5.0)
-    assert heard["query"] == {"source": "microphone", "duration_s": 5.0, "n_hashes": heard["query"]["n_hashes"]}
+            heard = await daemon.ask("recognize_microphone", duration_s=20.0)
+    assert set(heard["query"]) == {"source", "duration_s", "n_hashes"}
+    assert heard["query"]["source"] == "microphone"
+    assert heard["query"]["duration_s"] <= 10.0
     assert heard["matches"][0]["track"]["id"] == track["id"]

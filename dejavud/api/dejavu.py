@@ -24,7 +24,7 @@ from dejavud.api.folders import FolderReport, add_all, audio_files
 from dejavud.api.opening import chosen
 from dejavud.api.results import CountingMatcher, answer_of, song_of
 from dejavud.api.songs import SongDatabase
-from dejavud.audio.microphone import list_devices, open_microphone
+from dejavud.audio.portaudio import list_devices
 from dejavud.errors import DejavudError, InvalidRequest
 from dejavud.fingerprint.profiles import params_of
 from dejavud.index.open import open_index
@@ -329,7 +329,7 @@ class Dejavu:
                 _NO_DEADLINE_S,
                 self._profile.search_scales(self._config.recognize.speed_search),
             ),
-            microphones=Microphones(workers, rate_hz, open_microphone=open_microphone, list_devices=list_devices),
+            microphones=Microphones(workers, rate_hz, list_devices=list_devices),
             constellations=self._constellations,
         )
         return self._run(partial(ask, recognizer))

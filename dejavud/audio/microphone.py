@@ -1,20 +1,19 @@
-"""A microphone as a stream of mono blocks at the engine's rate."""
+"""A microphone as an iterator of mono blocks, for a process of its own that does nothing but listen."""
 
 from __future__ import annotations
 
-from collections import deque
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Self
+import queue
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
-import trio
 
 from dejavud.audio.pcm import Chunk, Resampler, mono
 from dejavud.audio.portaudio import Device, Recording, list_devices, start_recording
 from dejavud.errors import MicrophoneUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -22,29 +21,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Device", "Microphone", "list_devices", "open_microphone"]
 
-_CLOSE_S = 3.0
-
 
 class Microphone:
-    """What a microphone hears, iterated once: float32 [n] mono blocks at `rate_hz`, none empty, without end.
+    """What a microphone hears, iterated once: float32 [n] mono blocks at the rate asked for, without end.
 
-    device : the device that was opened.
-    n_overruns : how often the sound system lost audio before it came here.
-    n_dropped_blocks : recorded blocks given up because nobody took them in time; the oldest go first.
+    device : that was opened.
+    n_overruns : how often audio was lost: by the sound system, or here because nobody took it in time (the oldest goes).
 
-    The iteration raises `MicrophoneUnavailable` when the device stops or no block comes for `stall_s`.
+    The iteration raises `MicrophoneUnavailable` when the device stops or nothing comes for `stall_s`.
     """
 
-    def __init__(self, rate_hz: int, n_queued_blocks: int, stall_s: float) -> None:
-        self.rate_hz = rate_hz
+    def __init__(self, rate_hz: int, stall_s: float, n_queued_blocks: int = 200) -> None:
         self.n_overruns = 0
-        self.n_dropped_blocks = 0
         self._stall_s = stall_s
-        self._queue: deque[bytes] = deque(maxlen=n_queued_blocks)
-        self._token = trio.lowlevel.current_trio_token()
-        self._arrived = trio.Event()
-        self._recording: Recording | None = None
+        self._queue: queue.Queue[bytes] = queue.Queue(n_queued_blocks)
         self._resampler = Resampler(rate_hz)
+        self._recording: Recording | None = None
 
     @property
     def device(self) -> Device:
@@ -56,66 +48,45 @@ class Microphone:
         self._recording = recording
 
     def take(self, data: bytes, *, overrun: bool) -> bool:
-        """Queue what was recorded; runs on PortAudio's thread, waits for nothing, touches trio only by its token."""
+        """Queue what was recorded; runs on PortAudio's thread and waits for nothing."""
         self.n_overruns += overrun
-        self.n_dropped_blocks += len(self._queue) == self._queue.maxlen
-        self._queue.append(data)
-        try:
-            self._token.run_sync_soon(self._wake, idempotent=True)
-        except trio.RunFinishedError:
-            return False
-        return True
+        while True:
+            try:
+                self._queue.put_nowait(data)
+            except queue.Full:
+                with suppress(queue.Empty):  # whoever reads has just taken it
+                    self._queue.get_nowait()
+                    self.n_overruns += 1
+            else:
+                return True
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Samples:
-        """Return what was recorded since the last block; a checkpoint, and safe to cancel: nothing is lost."""
+    def __iter__(self) -> Iterator[Samples]:
         recording = self._started()
         n_channels = recording.device.n_channels
         while True:
-            await self._wait_for_blocks(recording)
-            data = b"".join(self._queue.popleft() for _ in range(len(self._queue)))
+            try:
+                data = self._queue.get(timeout=self._stall_s)
+            except queue.Empty:
+                state = "delivers nothing" if recording.is_active() else "has stopped"
+                reason = f"{recording.device.name!r} {state} (for {self._stall_s:g} s); was it unplugged?"
+                raise MicrophoneUnavailable(reason=reason) from None
             interleaved = np.frombuffer(data, np.float32)
             channels = [interleaved[channel::n_channels] for channel in range(n_channels)]
             block = self._resampler.feed(Chunk(mono(channels), recording.rate_hz))
             if len(block):
-                return block
-
-    async def aclose(self) -> None:
-        """Do nothing, as a generator's `aclose` may: the context of `open_microphone` closes the device."""
-
-    async def _wait_for_blocks(self, recording: Recording) -> None:
-        """Return when the queue holds something."""
-        await trio.lowlevel.checkpoint()
-        while not self._queue:
-            self._arrived = trio.Event()
-            with trio.move_on_after(self._stall_s) as patience:
-                await self._arrived.wait()
-            if patience.cancelled_caught and not self._queue:
-                state = "delivers nothing" if recording.is_active() else "has stopped"
-                reason = f"{recording.device.name!r} {state} (for {self._stall_s:g} s); was it unplugged?"
-                raise MicrophoneUnavailable(reason=reason)
-
-    def _wake(self) -> None:
-        self._arrived.set()
+                yield block
 
     def _started(self) -> Recording:
         if self._recording is None:
-            msg = "a Microphone is made by open_microphone"
+            msg = "Microphone is made by open_microphone"
             raise RuntimeError(msg)
         return self._recording
 
 
-@asynccontextmanager
-async def open_microphone(
-    rate_hz: int,
-    *,
-    device: str | int | None = None,
-    block_s: float = 0.05,
-    queue_s: float = 10.0,
-    stall_s: float = 3.0,
-) -> AsyncIterator[Microphone]:
+@contextmanager
+def open_microphone(
+    rate_hz: int, *, device: str | int | None = None, block_s: float = 0.1, stall_s: float = 5.0
+) -> Iterator[Microphone]:
     """Record during the context.
 
     Parameters
@@ -125,25 +96,19 @@ async def open_microphone(
     device
         Index, name, or a part of the name in any case; None for the system's default.
     block_s
-        How often the sound card hands over.
-    queue_s
-        How much waits at most for a slow reader; beyond it the oldest is dropped and counted.
+        How often the sound card hands over; some 200 blocks wait for a slow reader.
     stall_s
         Silence is blocks of zeros; no block for this long means that the device is gone.
-
-    Entering blocks no other task and, because PortAudio cannot be interrupted, is not cancelled before the device has
-    opened or refused.  Leaving gives a dead device three seconds to close and then leaves it behind.
 
     Raises
     ------
     MicrophoneUnavailable
         PyAudio, PortAudio or the device is missing, or it does not open.
     """
-    microphone = Microphone(rate_hz, max(round(queue_s / block_s), 1), stall_s)
-    recording = await trio.to_thread.run_sync(start_recording, device, block_s, microphone.take)
+    microphone = Microphone(rate_hz, stall_s)
+    recording = start_recording(device, block_s, microphone.take)
     microphone.attach(recording)
     try:
         yield microphone
     finally:
-        with trio.move_on_after(_CLOSE_S, shield=True):
-            await trio.to_thread.run_sync(recording.close, abandon_on_cancel=True)
+        recording.close()

@@ -88,12 +88,34 @@ class Ended:
 
 def hear_microphone(device: str | None, params: Params, silence_db: float, stall_s: float) -> Sounds:
     """Yield what a microphone hears; raises `MicrophoneUnavailable`."""
-    from dejavud.audio.recorded import open_recording  # noqa: PLC0415 - see the module's first words
+    from dejavud.audio.microphone import open_microphone  # noqa: PLC0415 - see the module's first words
 
-    with open_recording(params.rate_hz, device=device, stall_s=stall_s) as audio:
+    with open_microphone(params.rate_hz, device=device, stall_s=stall_s) as audio:
         channels = "mono" if audio.device.n_channels == 1 else f"{audio.device.n_channels} channels"
         yield Opened(f"{audio.device.name}, {channels} at {audio.device.rate_hz} Hz")
         yield from heard(audio, params, silence_db, lambda: audio.n_overruns)
+
+
+def record(device: str | int | None, rate_hz: int) -> Generator[Array]:
+    """Yield what a microphone hears, float32 [n] mono blocks at `rate_hz`, without end; raises `MicrophoneUnavailable`."""
+    from dejavud.audio.microphone import open_microphone  # noqa: PLC0415 - see the module's first words
+
+    with open_microphone(rate_hz, device=device) as audio:
+        yield from audio
+
+
+def follow(
+    recorded: Callable[[str | int | None, int], Iterable[Array]],
+    device: str | int | None,
+    params: Params,
+    silence_db: float,
+) -> Generator[Array | Sound]:
+    """Yield what `recorded`, such as `record`, gives of a device, and, second by second, what is made of it."""
+    ear, ticks = _Ear(params, silence_db), _Ticks(TICK_FRAMES * params.hop_samples)
+    for block in recorded(device, params.rate_hz):
+        yield block
+        for tick in ticks.feed(block):
+            yield ear.hear(tick, 0)
 
 
 def hear_url(url: str, name: str, params: Params, silence_db: float) -> Sounds:
@@ -177,11 +199,12 @@ def heard(
     blocks: Iterable[Array], params: Params, silence_db: float, n_overruns: Callable[[], int] = lambda: 0
 ) -> Generator[Sound]:
     """Yield the sound of `blocks` second by second; what a source has given before it fails is given whole."""
-    ear = _Ear(params, silence_db)
+    ear, ticks = _Ear(params, silence_db), _Ticks(TICK_FRAMES * params.hop_samples)
     failure: DejavudError | None = None
     try:
-        for tick in _ticks(blocks, TICK_FRAMES * params.hop_samples):
-            yield ear.hear(tick, n_overruns())
+        for block in blocks:
+            for tick in ticks.feed(block):
+                yield ear.hear(tick, n_overruns())
     except DejavudError as error:
         failure = error
     yield from ear.finish(n_overruns())
@@ -189,21 +212,26 @@ def heard(
         raise failure
 
 
-def _ticks(blocks: Iterable[Array], n_samples: int) -> Iterator[Array]:
-    """Yield `blocks` in pieces of `n_samples`; what is short of one at the end is dropped."""
-    import numpy as np  # noqa: PLC0415 - see the module's first words
+class _Ticks:
+    """Cuts blocks of any length into ticks; what is short of one at the end is dropped."""
 
-    pending: list[Array] = []
-    n_pending = 0
-    for block in blocks:
-        pending.append(block)
-        n_pending += len(block)
-        if n_pending < n_samples:
-            continue
-        joined = np.concatenate(pending)
-        whole = n_pending - n_pending % n_samples
-        yield from np.split(joined[:whole], whole // n_samples)
-        pending, n_pending = [joined[whole:]], n_pending - whole
+    def __init__(self, n_samples: int) -> None:
+        self._n_samples = n_samples
+        self._pending: list[Array] = []
+        self._n_pending = 0
+
+    def feed(self, block: Array) -> list[Array]:
+        """Return the ticks that `block` completes."""
+        import numpy as np  # noqa: PLC0415 - see the module's first words
+
+        self._pending.append(block)
+        self._n_pending += len(block)
+        if self._n_pending < self._n_samples:
+            return []
+        joined = np.concatenate(self._pending)
+        whole = self._n_pending - self._n_pending % self._n_samples
+        self._pending, self._n_pending = [joined[whole:]], self._n_pending - whole
+        return np.split(joined[:whole], whole // self._n_samples)
 
 
 class _Ear:

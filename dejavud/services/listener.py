@@ -173,7 +173,7 @@ class Listener:
                         pause_s = FIRST_PAUSE_S
                     if reason is not None:
                         await self._wait(reason, pause_s)
-                        pause_s = min(2 * pause_s, self._settings.retry_max_s)
+                        pause_s = FIRST_PAUSE_S if self._wake.is_set() else min(2 * pause_s, self._settings.retry_max_s)
             finally:
                 self.is_removed = True
                 if self.feed is not None:

@@ -81,22 +81,26 @@ class Listeners:
 
     async def add(self, name: str, source: str, *, remembered: bool = True, paused: bool = False) -> Listener:
         """Return a new listener, started; raises `InvalidRequest` for a name that is taken or a source that is none."""
-        params = self._params
-        if not isinstance(params, Params):
-            reason = (
-                f"a library of the profile {params.profile} cannot be listened for: start the daemon with landmark-1"
-            )
-            raise InvalidRequest(reason=reason)
+        hearing = self.new_hearing()
         self._check_name(name)
         if self._nursery is None:
             msg = "listeners are added while `serve` runs"
             raise RuntimeError(msg)
-        hearing = Hearing(params, self._parts.settings.rules, self._parts.library, self._ids.__next__)
         listener = Listener(name, parse_source(source), hearing, self._parts, remembered=remembered, paused=paused)
         self._listeners[name] = listener
         self._nursery.start_soon(listener.run)
         await self._remember()
         return listener
+
+    def new_hearing(self) -> Hearing:
+        """Return what follows one more source; raises `InvalidRequest` where the library's profile is not to be listened for."""
+        params, parts = self._params, self._parts
+        if not isinstance(params, Params):
+            reason = (
+                f"a library of the profile {params.profile} cannot be listened for: start the daemon with landmark-1"
+            )
+            raise InvalidRequest(reason=reason)
+        return Hearing(params, parts.settings.rules, parts.library, self._ids.__next__)
 
     def _check_name(self, name: str) -> None:
         """Raise `InvalidRequest` unless there may be one more listener, of this name."""

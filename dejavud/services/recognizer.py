@@ -8,16 +8,18 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import numpy as np
 import trio
 
 from dejavud.errors import Timeout
 from dejavud.services.constellations import ConstellationCache
+from dejavud.services.listen_jobs import Sound
 from dejavud.services.profiles import profile_of
 from dejavud.services.views import recognition_view
 from dejavud.values import UNSCALED, Match, Recognition, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dejavud.fingerprint.classic_params import ClassicParams
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
     from dejavud.index.base import Index
     from dejavud.services.commands import Progress
     from dejavud.services.events import EventHub
+    from dejavud.services.hearing import Hearing
     from dejavud.services.jobs import FingerprintedQuery
     from dejavud.services.microphones import Microphones
     from dejavud.services.profiles import Matching
     from dejavud.services.workers import Workers
-    from dejavud.values import Alignment, ClassicQuery, QueryFingerprint, Scale, Track
+    from dejavud.values import Alignment, Array, ClassicQuery, QueryFingerprint, Scale, Track
 
 
 _LAST_FRAME_S = 0.25
@@ -43,11 +46,13 @@ class RecognizerSettings:
     max_query_s : of a longer query only the beginning is heard.
     timeout_s : for all of one query, from its audio to its answer; the time a microphone listens comes on top.
     search_scales : speeds and pitches to ask for where the query as it is found nothing.
+    silence_db : below it a microphone is not listened to, only recorded; dB of full scale.
     """
 
     max_query_s: float = 120.0
     timeout_s: float = 60.0
     search_scales: tuple[Scale, ...] = ()
+    silence_db: float = -66.0
 
 
 @dataclass(slots=True)
@@ -70,10 +75,30 @@ class _Effort:
     unseen: set[str] = field(default_factory=set)
 
 
+@dataclass(slots=True)
+class _Taken:
+    """What a microphone has given, up to `wanted` samples."""
+
+    wanted: int
+    blocks: list[Array] = field(default_factory=list)
+    n_samples: int = 0
+    n_told_s: int = 0
+
+    def add(self, block: Array) -> bool:
+        """Add a block; return whether that is all."""
+        self.blocks.append(block)
+        self.n_samples += len(block)
+        return self.n_samples >= self.wanted
+
+    def samples(self) -> Array:
+        return np.concatenate(self.blocks)[: self.wanted]
+
+
 class Recognizer:
     """Answers queries.  Each successful one also leaves as the event ``match.recognized``.
 
     quick_match : settles a first look or leaves it open; without it every query is asked about with everything.
+    hear : makes what follows a microphone until it is certain; without it a take of it has its full length.
     """
 
     def __init__(
@@ -88,6 +113,7 @@ class Recognizer:
         microphones: Microphones,
         constellations: ConstellationCache | None = None,
         quick_match: Matching | None = None,
+        hear: Callable[[], Hearing] | None = None,
     ) -> None:
         self._index = index
         self._workers = workers
@@ -95,6 +121,7 @@ class Recognizer:
         self._profile = profile_of(params)
         self._match = match
         self._quick_match = quick_match
+        self._hear = hear
         self._constellations = constellations or ConstellationCache(index)
         self._settings = settings
         self._microphones = microphones
@@ -118,18 +145,55 @@ class Recognizer:
     async def recognize_microphone(
         self, duration_s: float, device: str | int | None, progress: Progress
     ) -> Recognition:
-        """Listen for `duration_s` and return what was heard; raises `MicrophoneUnavailable` and what a file's query raises."""
+        """Listen for `duration_s` and return what was heard, sooner where that is certain and the recognizer can `hear`.
+
+        Raises `MicrophoneUnavailable` and what a file's query raises.
+        """
+        duration_s = min(duration_s, self._settings.max_query_s)
+        if self._hear is not None:
+            return await self._recognize_soon(self._hear(), duration_s, device, progress)
         with self._counted():
-            samples = await self._microphones.take(min(duration_s, self._settings.max_query_s), device, progress)
+            samples = await self._microphones.take(duration_s, device, progress)
+        return await self._recognize_samples(samples)
+
+    async def _recognize_soon(
+        self, hearing: Hearing, duration_s: float, device: str | int | None, progress: Progress
+    ) -> Recognition:
+        """Listen as a listener does until it is certain of a track, and answer by all that was heard until then."""
+        taken = _Taken(round(duration_s * hearing.params.rate_hz))
+        following = self._microphones.following(device, hearing.params, self._settings.silence_db)
+        with self._counted():
+            async with following as items:
+                async for item in items:
+                    if not isinstance(item, Sound):
+                        if taken.add(item):
+                            break
+                        if (told_s := taken.n_samples // hearing.params.rate_hz) > taken.n_told_s:
+                            taken.n_told_s = told_s
+                            await progress(done_s=float(told_s), total_s=duration_s)
+                    elif any(change.kind == "started" for change in await self._workers.read(hearing.hear, item, 0)):
+                        recognition = await self._recognize_samples(taken.samples(), only_matches=True)
+                        if recognition.matches:
+                            return recognition
+        return await self._recognize_samples(taken.samples())
+
+    async def _recognize_samples(self, samples: Array, *, only_matches: bool = False) -> Recognition:
+        """Return what a microphone heard; with `only_matches` an answer without any is neither counted nor told."""
         started = perf_counter()
         with self._bounded("microphone") as deadline:
             query = await self._workers.process(
                 self._profile.jobs.query_samples, samples, self._profile.params, what="microphone"
             )
-            return await self._answer(query, "microphone", started, deadline)
+            return await self._answer(query, "microphone", started, deadline, only_matches=only_matches)
 
     async def _answer(
-        self, query: FingerprintedQuery, source: str, started: float, deadline: trio.CancelScope
+        self,
+        query: FingerprintedQuery,
+        source: str,
+        started: float,
+        deadline: trio.CancelScope,
+        *,
+        only_matches: bool = False,
     ) -> Recognition:
         """Return the answer, for no more effort than it takes: a first look, then all of the query, then other speeds and pitches."""
         effort = _Effort(query.decode_ms, query.fingerprint_ms)
@@ -161,7 +225,8 @@ class Recognizer:
             frame_s=frame_s,
             partial=tuple(sorted(effort.unseen)),
         )
-        self._tell(recognition)
+        if matches or not only_matches:
+            self._tell(recognition)
         return recognition
 
     async def _whole(self, query: FingerprintedQuery, source: str, effort: _Effort) -> FingerprintedQuery:

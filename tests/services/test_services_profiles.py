@@ -28,9 +28,7 @@ from dejavud.services.workers import InlineWorkers
 from dejavud.values import Hashes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
-    from typing import Self
+    from collections.abc import Generator
 
     from dejavud.fingerprint.classic_params import ClassicParams
     from dejavud.index.base import Index
@@ -52,7 +50,7 @@ async def ingested(index: Index, params: ClassicParams, *paths: Path, limit_s: f
     return tracks
 
 
-def recognizer(index: Index, params: ClassicParams, open_microphone: Any = None) -> Recognizer:  # noqa: ANN401 - a fake
+def recognizer(index: Index, params: ClassicParams, record: Any = None) -> Recognizer:  # noqa: ANN401 - a fake
     """Return what answers queries by the usual rules."""
     profile, workers = profile_of(params), InlineWorkers()
     return Recognizer(
@@ -62,9 +60,7 @@ def recognizer(index: Index, params: ClassicParams, open_microphone: Any = None)
         params,
         match=profile.matching(MatchRules()),
         settings=RecognizerSettings(search_scales=profile.search_scales("radio")),
-        microphones=Microphones(
-            workers, profile.microphone_hz, open_microphone=open_microphone, list_devices=lambda: ["one"]
-        ),
+        microphones=Microphones(workers, profile.microphone_hz, record=record, list_devices=lambda: ["one"]),
     )
 
 
@@ -144,34 +140,13 @@ async def test_a_take_of_the_microphone_is_a_query_at_44_1_khz(tmp_path: Path) -
     [track] = await ingested(index, NEWEST, music_file(tmp_path, 1))
     heard = synthesize(1, 15.0)[4 * 44100 :]
 
-    def open_microphone(rate_hz: int, *, device: str | int | None) -> AbstractAsyncContextManager[AsyncIterator[Array]]:
+    def record(device: str | int | None, rate_hz: int) -> Generator[Array]:
         assert (rate_hz, device) == (44100, None)
-        return Heard(heard)
+        yield heard
 
-    found: Recognition = await recognizer(index, NEWEST, open_microphone).recognize_microphone(5.0, None, no_progress)
+    found: Recognition = await recognizer(index, NEWEST, record).recognize_microphone(5.0, None, no_progress)
     assert [match.track for match in found.matches] == [track]
     assert found.matches[0].track_start_s == pytest.approx(4.0, abs=0.05)
-
-
-class Heard:
-    """A microphone that hears `samples`."""
-
-    def __init__(self, samples: Array) -> None:
-        self.samples = samples
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Array:
-        await trio.lowlevel.checkpoint()
-        block, self.samples = self.samples[:4096], self.samples[4096:]
-        return block
 
 
 async def test_silence_is_no_track_and_a_limit_bounds_one(tmp_path: Path) -> None:

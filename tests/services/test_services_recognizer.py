@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import soxr
 import trio
 from service_parts import PARAMS, RATE_HZ, WatchedIndex, music_file, published, track_file
 from synthetic import write_wav
+from test_services_listeners import RULES, library
 
 from dejavud.audio.decode import decode_audio
 from dejavud.errors import MicrophoneUnavailable, Timeout, UnsupportedAudio
@@ -16,6 +16,7 @@ from dejavud.fingerprint.scaling import search_scales
 from dejavud.matching.matcher import Matcher, MatchRules
 from dejavud.services.commands import no_progress
 from dejavud.services.events import EventHub
+from dejavud.services.hearing import Hearing
 from dejavud.services.ingest import Ingest
 from dejavud.services.microphones import Microphones
 from dejavud.services.recognizer import Recognizer, RecognizerSettings, match_of
@@ -24,7 +25,7 @@ from dejavud.services.workers import InlineWorkers
 from dejavud.values import Alignment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from dejavud.services.workers import Workers
@@ -44,26 +45,18 @@ class Microphone:
         self.n_open = 0
         self.asked: object = None
 
-    @asynccontextmanager
-    async def open(self, rate_hz: int, *, device: str | int | None) -> AsyncIterator[Microphone]:
-        """Stand in for `open_microphone`."""
+    def record(self, device: str | int | None, rate_hz: int) -> Generator[Array]:
+        """Stand in for `dejavud.services.listen_jobs.record`."""
         assert rate_hz == RATE_HZ
         self.asked = device
         self.n_open += 1
         try:
-            yield self
+            while len(self.samples):
+                block, self.samples = self.samples[:BLOCK_SAMPLES], self.samples[BLOCK_SAMPLES:]
+                yield block
+            raise MicrophoneUnavailable(reason="unplugged")
         finally:
             self.n_open -= 1
-
-    def __aiter__(self) -> Microphone:
-        return self
-
-    async def __anext__(self) -> Array:
-        await trio.lowlevel.checkpoint()
-        if not len(self.samples):
-            raise MicrophoneUnavailable(reason="unplugged")
-        block, self.samples = self.samples[:BLOCK_SAMPLES], self.samples[BLOCK_SAMPLES:]
-        return block
 
 
 class Bench:
@@ -77,6 +70,7 @@ class Bench:
         settings: RecognizerSettings | None = None,
         heard: Array | None = None,
         quick_match: Callable[..., tuple[Alignment, ...]] | None = None,
+        hears: bool = False,
     ) -> None:
         self.index, self.hub = WatchedIndex(), EventHub()
         self.workers = workers or InlineWorkers()
@@ -91,8 +85,9 @@ class Bench:
             quick_match=quick_match,
             settings=settings or RecognizerSettings(),
             microphones=Microphones(
-                self.workers, RATE_HZ, open_microphone=self.microphone.open, list_devices=lambda: ["a microphone"]
+                self.workers, RATE_HZ, record=self.microphone.record, list_devices=lambda: ["a microphone"]
             ),
+            hear=(lambda: Hearing(PARAMS, RULES, library(self.index))) if hears else None,
         )
 
     async def add(self, path: Path) -> Track:
@@ -311,6 +306,33 @@ async def test_one_take_of_the_microphone_is_a_query(tmp_path: Path) -> None:
     assert bench.microphone.n_open == 0
 
 
+async def test_a_microphone_is_listened_to_until_it_is_certain(tmp_path: Path) -> None:
+    """Of half a minute that was allowed, a known track takes some seconds; the answer is a recognition of what was heard until then."""
+    path = music_file(tmp_path, 1, 30.0)
+    bench = Bench(heard=samples_of(path)[5 * RATE_HZ :], hears=True)
+    track = await bench.add(path)
+    recognition = await bench.recognizer.recognize_microphone(30.0, None, no_progress)
+    assert recognition.duration_s <= 5.0
+    assert [match.track for match in recognition.matches] == [track]
+    assert recognition.matches[0].track_start_s == pytest.approx(5.0, abs=0.05)
+    assert recognition.matches[0].score > 0
+    assert bench.microphone.n_open == 0
+    assert (bench.recognizer.counts.n_matched, bench.recognizer.counts.n_unmatched) == (1, 0)
+    assert [event.topic for event in bench.events] == ["match.recognized"]
+
+
+async def test_a_microphone_that_hears_nothing_known_is_heard_for_as_long_as_was_allowed(tmp_path: Path) -> None:
+    """Unknown music takes all of the time, and is then asked about with everything, as any query."""
+    bench = Bench(heard=samples_of(music_file(tmp_path, 2, 9.0)), hears=True)
+    await bench.add(music_file(tmp_path, 1, 10.0))
+    recognition = await bench.recognizer.recognize_microphone(6.5, None, no_progress)
+    assert recognition.duration_s == pytest.approx(6.5, abs=0.01)
+    assert recognition.matches == ()
+    assert (bench.recognizer.counts.n_matched, bench.recognizer.counts.n_unmatched) == (0, 1)
+    with pytest.raises(MicrophoneUnavailable):
+        await bench.recognizer.recognize_microphone(6.5, None, no_progress)
+
+
 async def test_a_microphone_that_is_unplugged_ends_the_take() -> None:
     """The error arrives, the device is closed, and the query counts as failed."""
     bench = Bench(heard=np.zeros(RATE_HZ, np.float32))
@@ -331,9 +353,7 @@ async def test_the_sound_system_is_asked_once_a_minute(autojump_clock: trio.test
             raise answer
         return answer
 
-    microphones = Microphones(
-        InlineWorkers(), RATE_HZ, open_microphone=Microphone(np.empty(0)).open, list_devices=list_devices
-    )
+    microphones = Microphones(InlineWorkers(), RATE_HZ, list_devices=list_devices)
     assert await microphones.unavailable() == "no PyAudio"
     assert await microphones.unavailable() == "no PyAudio"
     await trio.sleep(61)
