@@ -52,7 +52,7 @@ class Bench:
     def __init__(self) -> None:
         self.index, self.hub, self.workers = WatchedIndex(), EventHub(), InlineWorkers()
         self.stop = trio.Event()
-        microphones = Microphones(self.workers, PARAMS.rate_hz, open_microphone=_no_microphone, list_devices=list)
+        microphones = Microphones(self.workers, PARAMS.rate_hz, record=_no_microphone, list_devices=list)
         self.ingest = Ingest(self.index, self.workers, self.hub, PARAMS)
         self.recognizer = Recognizer(
             self.index,
@@ -68,7 +68,7 @@ class Bench:
         cache, history = ConstellationCache(self.index), history_of(self.index)
         parts = LibraryParts(self.index, self.workers, self.hub, profile_of(PARAMS), cache, history)
         self.recorder = PlayRecorder(
-            history, self.workers, self.hub, HistorySettings(), listeners=list, name_file=Path("/dev/null")
+            history, self.workers, self.hub, HistorySettings(), listeners=list, folder=Path("/dev/null")
         )
         self.table: CommandTable = command_table(
             Services(
