@@ -27,6 +27,7 @@ from dejavud.services.migration import Migrate
 from dejavud.services.timeline import timeline_view
 from dejavud.services.track_handlers import TrackHandlers
 from dejavud.services.views import recognition_view, track_view
+from dejavud.services.vitals import vitals
 from dejavud.values import Tags
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ class Handlers:
             },
             "engine": {"profile": services.params.profile, "params": services.params.digest},
             "workers": asdict(services.workers.status()),
+            "process": vitals(),
             "microphone": {"available": not unavailable, "reason": unavailable or None},
             "listeners": services.listeners.view(),
             "history": await services.recorder.status(),
