@@ -211,6 +211,11 @@ class EventHub:
         """Return the number of the last event, 0 before the first."""
         return self._ring.last
 
+    @property
+    def n_subscribers(self) -> int:
+        """Return how many subscriptions there are."""
+        return len(self._subscriptions)
+
     def publish(self, topic: str, data: Mapping[str, Any]) -> Event | None:
         """Return the event, numbered and on its way to everyone who wants it.  Call it after the commit that it reports.
 
