@@ -221,7 +221,7 @@ def _services(
             hub,
             HistorySettings(config.history.enabled, config.history.keep_days),
             listeners=listeners.view,
-            name_file=Path(config.data.dir) / "daemon-name",
+            folder=Path(config.data.dir),
         ),
         recognizer=recognizer,
         scanner=scanner,

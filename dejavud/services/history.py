@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +14,10 @@ import structlog
 import trio
 
 from dejavud.errors import DejavudError
-from dejavud.index.history.plays import GOING, KeptPlay, PlayFilter
+from dejavud.index.history.plays import CUT_OFF, GOING, KeptPlay, PlayFilter, as_json, of_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from dejavud.index.history.history import History
@@ -40,6 +42,7 @@ FLUSH_S = 5.0
 COUNTED_S = 30.0
 """How old the number of plays may be that `status` tells: in a server's database counting takes longer than telling."""
 
+NAME_FILE, UNWRITTEN_FILE = "daemon-name", "history-unwritten.json"
 _NAME_DIGITS = 64
 
 
@@ -78,7 +81,7 @@ class PlayRecorder:
 
     history : what it writes to.
     listeners : returns every listener, with the plays that go on there, as JSON shows them.
-    name_file : holds the name by which this daemon knows its own plays again after a crash; made where it is not there.
+    folder : of the daemon's own, for the name by which it knows its plays again, and for those that a database did not take before the end.
     """
 
     def __init__(
@@ -89,12 +92,12 @@ class PlayRecorder:
         settings: HistorySettings,
         *,
         listeners: Callable[[], Iterable[Mapping[str, Any]]],
-        name_file: Path,
+        folder: Path,
     ) -> None:
         self.history = history
         self._workers, self._hub = workers, hub
         self._settings = settings
-        self._name_file = name_file
+        self._folder = folder
         self._daemon, self._host = "", socket.gethostname()
         self._listeners = listeners
         self._going: dict[str, datetime] = {}  # by id, when its listener's clock stood at 0
@@ -104,11 +107,16 @@ class PlayRecorder:
         self._counted_at = -COUNTED_S
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Write down what is told from now on, until cancelled; then what is not written yet, for `FLUSH_S` at most."""
+        """Write down what is told from now on, until cancelled; then what is not written yet, for `FLUSH_S` at most.
+
+        What the database does not take then is kept in a file, which the next life begins with.
+        """
         if not self._settings.enabled:
             task_status.started()
             await trio.sleep_forever()
-        self._daemon = await self._workers.thread(daemon_name, self._name_file)
+        self._daemon = await self._workers.thread(daemon_name, self._folder / NAME_FILE)
+        for play in await self._workers.thread(read_unwritten, self._folder / UNWRITTEN_FILE):
+            self._put(play)
         with self._hub.subscribe(*TOPICS) as subscription:
             try:
                 async with trio.open_nursery() as nursery:
@@ -118,7 +126,7 @@ class PlayRecorder:
                     nursery.start_soon(self._prune)
                     task_status.started()
             finally:
-                with trio.move_on_after(FLUSH_S, shield=True):
+                with trio.CancelScope(shield=True):
                     await self._write_last(subscription)
 
     async def status(self) -> dict[str, Any]:
@@ -215,6 +223,9 @@ class PlayRecorder:
     async def _write(self) -> None:
         """Write what waits, as soon as it does; where the database does not take it, again and again."""
         await self._insist(self._close_left)
+        while self._pending:
+            await self._insist(self._write_batch)
+        await self._workers.thread(write_unwritten, self._folder / UNWRITTEN_FILE, [])  # what was there is written
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
@@ -246,7 +257,8 @@ class PlayRecorder:
         for play in batch:
             if self._pending.get(play.id) is play:
                 del self._pending[play.id]
-        self.forget_count()
+        if not self.history.is_shared:  # there counting costs nothing
+            self.forget_count()
 
     async def _close_left(self) -> None:
         """End what this daemon's last life left open, had it no time to."""
@@ -255,15 +267,18 @@ class PlayRecorder:
             log.warning("plays_cut_off", n=n_plays, reason="the daemon ended without a chance to say how they did")
 
     async def _write_last(self, subscription: Subscription) -> None:
-        """Write what is left at the end; what the database does not take now is lost, and said."""
+        """Write what is left at the end: into the database, or where that does not take it into a file."""
         for delivery in subscription.queued():
             self._missed(delivery.lost)
             self._take(delivery.event.topic, delivery.event.data)
         try:
-            while self._pending:
-                await self._write_batch()
+            with trio.move_on_after(FLUSH_S):
+                while self._pending:
+                    await self._write_batch()
         except DejavudError as error:
-            log.error("history_dropped", n_dropped=len(self._pending), reason=error.message)  # noqa: TRY400 - said whole by its message
+            self._status.reason = error.message
+        if await self._workers.thread(write_unwritten, self._folder / UNWRITTEN_FILE, list(self._pending.values())):
+            log.warning("history_left_for_later", n=len(self._pending), reason=self._status.reason)
 
     # -- forgetting -------------------------------------------------------------------------------------------------
 
@@ -303,3 +318,33 @@ def daemon_name(path: Path) -> str:
     except OSError as error:
         log.warning("daemon_name_not_kept", file=str(path), reason=error.strerror)
     return name
+
+
+def read_unwritten(path: Path) -> list[KeptPlay]:
+    """Return the plays of the file at `path`, ended as far as they were known; none where there is no such file, or none that is one."""
+    try:
+        plays = [of_json(values) for values in json.loads(path.read_bytes())]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        log.error("history_unreadable", file=str(path), reason=str(error))  # noqa: TRY400 - said whole by its message
+        return []
+    return [replace(play, outcome=CUT_OFF) if play.outcome == GOING else play for play in plays]
+
+
+def write_unwritten(path: Path, plays: Sequence[KeptPlay]) -> bool:
+    """Keep `plays` in the file at `path`, or have no such file where there are none; return whether there is one now."""
+    if not plays:
+        path.unlink(missing_ok=True)
+        return False
+    fresh = path.with_suffix(".new")
+    try:
+        with fresh.open("w", encoding="utf-8") as file:
+            json.dump([as_json(play) for play in plays], file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        log.error("history_dropped", n_dropped=len(plays), reason=error.strerror)  # noqa: TRY400 - said whole by its message
+        return False
+    return True

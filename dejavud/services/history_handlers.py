@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from structlog.contextvars import bind_contextvars
 
 from dejavud.errors import InvalidRequest
+from dejavud.index.entries import MAX_ID
 from dejavud.index.history.plays import Place, PlayFilter
 from dejavud.services.history_calendar import by_calendar
 from dejavud.services.track_search import words_of
@@ -63,6 +64,9 @@ class SelectPlays:
             if len(getattr(self, name) or ()) > MAX_IDS:
                 msg = f"{name!r} takes up to {MAX_IDS} at a time"
                 raise ValueError(msg)
+        if any(not 0 < track_id <= MAX_ID for track_id in self.tracks or ()):
+            msg = f"'tracks' takes numbers of tracks, from 1 to {MAX_ID}"
+            raise ValueError(msg)
         if not (math.isfinite(self.min_heard_s) and self.min_heard_s >= 0):
             msg = f"'min_heard_s' must be a number of seconds, not {self.min_heard_s}"
             raise ValueError(msg)

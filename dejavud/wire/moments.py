@@ -67,8 +67,13 @@ def moment_of(text: str, now: datetime, zone: tzinfo) -> datetime:
 
 def day_of(text: str, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
     """Return when the day that `text` means in `zone` begins and when the next one does; raises ValueError as `moment_of`."""
-    start = moment_of(text, now, zone).astimezone(zone).replace(tzinfo=None)
-    return start_of_day(start, zone), start_of_day(start + timedelta(days=1), zone)
+    moment = moment_of(text, now, zone)
+    try:
+        start = moment.astimezone(zone).replace(tzinfo=None)
+        return start_of_day(start, zone), start_of_day(start + timedelta(days=1), zone)
+    except OverflowError:
+        msg = f"{text[:80]!r} is no day: {FORMS}"
+        raise ValueError(msg) from None
 
 
 def start_of_day(local: datetime, zone: tzinfo) -> datetime:

@@ -69,6 +69,14 @@ def test_what_was_recorded_comes_back_to_the_last_digit(history: History) -> Non
     history.record(plays)
     assert history.page(PlayFilter(), 10) == [replace(odd, album="a\N{REPLACEMENT CHARACTER}b"), plays[1], plays[0]]
     assert history.count() == 3
+    for wanted in (
+        PlayFilter(words=("%_|\\'?:x", "\U0001f3b5")),
+        PlayFilter(listener="Küche"),
+        PlayFilter(words=("a\0b",)),
+    ):
+        assert ids(history.page(wanted, 10)) == ["2"]
+    for nothing in (PlayFilter(listener="a\0"), PlayFilter(ids=("\ud800",))):
+        assert history.page(nothing, 10) == []
 
 
 def test_a_play_that_is_recorded_again_is_replaced(history: History) -> None:

@@ -62,7 +62,7 @@ class Bench:
             self.hub,
             settings,
             listeners=lambda: [{"plays": self.going}],
-            name_file=folder / "daemon-name",
+            folder=folder,
         )
         rows = HistoryHandlers(self.recorder, self.workers).rows()
         self.table = CommandTable(tuple(Command(*row) for row in rows))
@@ -202,19 +202,38 @@ async def test_what_no_longer_fits_is_lost_from_the_oldest_on_and_said(
 
 
 async def test_what_is_told_last_is_written_before_the_end(history: WatchedHistory, tmp_path: Path) -> None:
-    """Listeners end their plays when the daemon does; those are not lost, and where they are it is said."""
+    """Listeners end their plays when the daemon does; those are not lost."""
     async with recording(history, tmp_path) as bench:
         bench.tell("started", 1)
         await bench.written()
         bench.tell("ended", 1, outcome="stopped")
     assert [play.outcome for play in bench.plays()] == ["stopped"]
+    assert [path.name for path in await trio.Path(tmp_path).iterdir()] == ["daemon-name"]
+
+
+async def test_what_the_database_does_not_take_before_the_end_is_written_by_the_next_life(
+    history: WatchedHistory, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Kept in a file meanwhile, for as many lives as it takes; what went on then has ended."""
+    async with recording(history, tmp_path) as bench:
+        history.is_away = True
+        bench.tell("ended", 1)
+        bench.tell("started", 2)
+    unwritten = trio.Path(tmp_path / "history-unwritten.json")
+    assert await unwritten.exists()
+    async with recording(history, tmp_path) as bench:
+        bench.tell("ended", 3)
+        await trio.sleep(5)
+    history.is_away = False
+    async with recording(history, tmp_path) as bench:
+        assert [play.outcome for play in await bench.written()] == ["unheard", "cut_off", "unheard"]
+        assert not await unwritten.exists()
     with capture_logs() as logs:
+        await unwritten.write_text('[{"id": 7}]')
         async with recording(history, tmp_path) as bench:
-            history.is_away = True
-            bench.tell("started", 2)
-    assert [(entry["event"], entry["n_dropped"]) for entry in logs if entry["log_level"] == "error"] == [
-        ("history_dropped", 1)
-    ]
+            assert len(await bench.written()) == 3
+    assert "history_unreadable" in [entry["event"] for entry in logs]
+    assert autojump_clock is not None
 
 
 async def test_what_a_crash_left_open_is_closed_at_the_next_start(
@@ -376,7 +395,9 @@ async def test_plays_are_removed_only_as_they_are_meant(history: WatchedHistory,
         ("history.list", {"limit": 1001}),
         ("history.list", {"day": "today", "since": "today"}),
         ("history.list", {"min_heard_s": -1.0}),
-        ("history.list", {"tracks": list(range(1001))}),
+        ("history.list", {"tracks": list(range(1, 1002))}),
+        ("history.list", {"tracks": [2**31]}),
+        ("history.list", {"day": "9999-12-31"}),
         ("history.summary", {"by": "month"}),
         ("history.summary", {"sort": "title"}),
     ],

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from dejavud.index.entries import storable
 from dejavud.index.folding import fold
 from dejavud.index.history.plays import (
     CUT_OFF,
@@ -243,9 +244,9 @@ def _where(wanted: PlayFilter) -> tuple[str, list[object]]:
     for column, given in (("id", wanted.ids), ("track_id", wanted.track_ids)):
         if given is not None:
             parts.append(f"{column} IN ({', '.join('?' * len(given))})" if given else "1 = 0")
-            values += given
+            values += [storable(value) if isinstance(value, str) else value for value in given]
     for condition, value in (
-        ("listener = ?", wanted.listener),
+        ("listener = ?", None if wanted.listener is None else storable(wanted.listener)),
         ("started_at >= ?", None if wanted.since is None else naive(wanted.since)),
         ("started_at < ?", None if wanted.until is None else naive(wanted.until)),
         ("heard_s >= ?", wanted.min_heard_s or None),
@@ -254,7 +255,7 @@ def _where(wanted: PlayFilter) -> tuple[str, list[object]]:
             parts.append(condition)
             values.append(value)
     for word in wanted.words:
-        escaped = fold(word).replace("|", "||").replace("%", "|%").replace("_", "|_")
+        escaped = fold(storable(word)).replace("|", "||").replace("%", "|%").replace("_", "|_")
         parts.append("words LIKE ? ESCAPE '|'")
         values.append(f"%{escaped}%")
     return " AND ".join(parts), values

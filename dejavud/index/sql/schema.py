@@ -126,8 +126,8 @@ matches = Table(
     **_OPTIONS,
 )
 Index("matches_by_start", matches.c.started_at, matches.c.id)
-Index("matches_by_listener", matches.c.listener, matches.c.started_at)
-Index("matches_by_track", matches.c.track_id, matches.c.started_at)
+Index("matches_by_listener", matches.c.listener, matches.c.started_at, matches.c.heard_s)
+Index("matches_by_track", matches.c.track_id, matches.c.started_at, matches.c.heard_s)  # all that a summary reads
 Index("matches_by_outcome", matches.c.outcome)  # those that go on are a handful, and asked for at every start
 
 _NAMES = (*_metadata.tables, POSTINGS)
