@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +17,11 @@ from hook_parts import until
 from synthetic import synthesize, write_wav
 from test_hooks_mpris import bus_in
 from test_hooks_mqtt import Broker, broker
+from webhook_receiver import is_genuine
 
 from dejavud.hooks.settings import HookSettings
 from dejavud.hooks.supervisor import make_hooks
+from dejavud.hooks.webhook import signature
 from dejavud.services.events import EventHub
 
 if TYPE_CHECKING:
@@ -117,6 +120,26 @@ mpris = true
     assert (folder / "now.txt").read_text() == ""
     assert SECRET not in daemon.log + str(status)
     assert "T0KEN" not in daemon.log + str((status, tests))
+
+
+def test_the_receiver_takes_only_what_is_genuine() -> None:
+    """What was changed on its way, signed by another, or recorded and sent again later is refused."""
+    now = int(time.time())
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(now),
+        "webhook-signature": "v1a,x " + signature(SECRET, "msg_1", now, b"{}"),
+    }
+    old = headers | {
+        "webhook-timestamp": str(now - 600),
+        "webhook-signature": signature(SECRET, "msg_1", now - 600, b"{}"),
+    }
+    assert is_genuine(SECRET, headers, b"{}")
+    assert not is_genuine(SECRET, headers, b"{ }")
+    assert not is_genuine("whsec_" + "A" * 32, headers, b"{}")
+    assert not is_genuine(SECRET, headers | {"webhook-id": "msg_2"}, b"{}")
+    assert not is_genuine(SECRET, old, b"{}")
+    assert not is_genuine(SECRET, {}, b"{}")
 
 
 async def test_a_library_that_is_missing_keeps_the_daemon_from_starting(
