@@ -102,6 +102,11 @@ class Connection:
         return ipc_path(self.endpoint) is not None
 
     @property
+    def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """Return what becomes readable when `receive` has something to take."""
+        return self._socket, self._monitor
+
+    @property
     def is_waiting(self) -> bool:
         """Whether a request is open."""
         return bool(self._pending)

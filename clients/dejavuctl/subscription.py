@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import TYPE_CHECKING
 
 import zmq
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _EVENT = struct.Struct("=hi")
+_TAKEN_AT_ONCE = 200
 
 
 class Subscription:
@@ -23,7 +25,8 @@ class Subscription:
     def __init__(self, endpoint: str, prefixes: Sequence[str]) -> None:
         self._endpoint = endpoint
         check_socket_file(endpoint)
-        self._greeted = False
+        self._greeted = self._was_told = False
+        self._opened_at = time.monotonic()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -53,6 +56,26 @@ class Subscription:
         self._socket.close()
         self._context.term()
 
+    @property
+    def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """Return what becomes readable when `receive` has something to take."""
+        return self._socket, self._monitor
+
+    @property
+    def is_greeted(self) -> bool:
+        """Whether the publisher has answered, and is there."""
+        return self._greeted
+
+    def receive(self) -> list[list[bytes]]:
+        """Return some of what has come, without waiting; once the publisher is gone and all is taken, raises `NoDaemon`."""
+        self._hear_of_peer(is_there=bool(self._monitor.poll(0)))
+        messages: list[list[bytes]] = []
+        while len(messages) < _TAKEN_AT_ONCE and self._socket.poll(0):
+            messages.append(self._socket.recv_multipart())
+        if not messages and (self._was_told or time.monotonic() - self._opened_at > CONNECT_S):
+            self._check_greeted(is_silent=not self._was_told)
+        return messages
+
     def greet(self) -> None:
         """Wait until the publisher has answered; raises `NoDaemon` where it does not."""
         if not self._greeted:
@@ -74,7 +97,7 @@ class Subscription:
     def _hear_of_peer(self, *, is_there: bool) -> None:
         if is_there:
             event, _ = _EVENT.unpack(self._monitor.recv_multipart()[0])
-            self._greeted = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._greeted, self._was_told = event == zmq.EVENT_HANDSHAKE_SUCCEEDED, True
 
     def _check_greeted(self, *, is_silent: bool) -> None:
         if not self._greeted:

@@ -67,7 +67,13 @@ def publisher(socket_dir: Path, daemon: FakeDaemon) -> Iterator[Publisher]:
 
 def test_listeners_are_listed_with_what_plays(daemon: FakeDaemon, ctl: Callable[..., Ran]) -> None:
     """A line has the name, the state, the source, the level, why it is not listening, and what plays where."""
-    views = [listener(), listener(listener="radio", state="retrying", reason="nobody answers", plays=[], level_db=None)]
+    away = listener(listener="radio", state="retrying", reason="nobody answers", plays=[], level_db=None)
+    views = [
+        listener(),
+        away,
+        listener(listener="card", drift_ppm=-43.2, lag_s=2.9),
+        listener(drift_ppm=0.1, lag_s=0.2),
+    ]
     daemon.table["listen.list"] = lambda _: {"listeners": views}
     lines = ctl("listen", "ls").out.splitlines()
     assert lines[0].startswith(
@@ -76,6 +82,9 @@ def test_listeners_are_listed_with_what_plays(daemon: FakeDaemon, ctl: Callable[
     assert "1:04 of 3:39" in lines[0]
     assert "radio  retrying" in lines[1]
     assert "nobody answers" in lines[1]
+    assert "clock -43 ppm, 3 s late" in lines[2]
+    assert "clock +0 ppm" in lines[3]
+    assert "late" not in lines[3]
     assert ctl("listen", "ls", "--json").records == views
 
 
@@ -111,11 +120,15 @@ def test_devices_are_listed(daemon: FakeDaemon, ctl: Callable[..., Ran]) -> None
 
 
 def test_what_is_heard_is_shown_as_it_is_heard(
-    daemon: FakeDaemon, publisher: Publisher, start_ctl: Callable[..., subprocess.Popen[str]]
+    daemon: FakeDaemon,
+    publisher: Publisher,
+    start_ctl: Callable[..., subprocess.Popen[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """First how the listener is, then a line for each play that starts and ends; other listeners are left out where one is named."""
+    """First how the listener is, then a line in local time for each play that starts and ends; other listeners are left out where one is named."""
     daemon.table["listen.list"] = lambda _: {"listeners": [listener(plays=[])]}
-    process = start_ctl("listen", "--name", "kitchen", "-n", "1")
+    monkeypatch.setenv("TZ", "CET-1")
+    process = start_ctl("listen", "--listener", "kitchen", "-n", "1")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("kitchen  listening")
     wanted = {b"match.started", b"match.updated", b"match.ended", b"listener."}
@@ -123,10 +136,10 @@ def test_what_is_heard_is_shown_as_it_is_heard(
     publisher.publish("match.started", 1, **play(listener="radio"))
     publisher.publish("match.started", 2, **play(track_end_s=2.5))
     publisher.publish("match.ended", 3, **play())
-    lines = process.stdout.read().splitlines()
+    time, dash, lines = "04:04:05", "\N{EN DASH}", process.stdout.read().splitlines()
     assert lines == [
-        "03:04:05  kitchen  ▶ Song 7 by Somebody, at 0:02, confidence 99.99 %",
-        "03:04:05  kitchen  ■ Song 7 by Somebody, 1:03 heard, 0:01 to 1:04 of it, coverage 97 %",
+        f"{time}  kitchen  started  Song 7 {dash} Somebody, 99.99 %, at 0:02 of 3:39",
+        f"{time}  kitchen  ended  Song 7 {dash} Somebody, 99.99 %, 1:03 from 04:04:05, 0:01 to 1:04 of 3:39, coverage 97 %",
     ]
     assert process.wait() == 0
 
