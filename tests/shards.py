@@ -32,7 +32,7 @@ LOGGED_POSTGRESQL = ("-c", "log_statement=all")
 KEPT_MARIADB = "--innodb-flush-log-at-trx-commit=2"
 """What is committed outlives the process."""
 LOGGED_MARIADB = (KEPT_MARIADB, "--general-log", "--general-log-file=general.log")
-_TABLES = ("meta", "tracks", "constellations", "changes")
+_TABLES = ("meta", "tracks", "constellations", "changes", "matches")
 
 
 class Cluster(ABC):
