@@ -167,11 +167,9 @@ class Subscription:
     # -- what the hub tells it ----------------------------------------------------------------------------------------
 
     def note(self, event: Event) -> None:
-        """Wake up for an event that is wanted; go along past one that is not, lest it count as missed."""
+        """Wake up for an event that is wanted."""
         if self.wants(event.topic):
             self._wakeup.set()
-        elif self._seq == self._ring.last - 1:
-            self._seq += 1
 
     def miss(self, event: Event) -> None:
         """Count an event that has left the ring, where it was wanted and not yet delivered."""
