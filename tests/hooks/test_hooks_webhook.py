@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from dejavud.services.events import EventHub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
@@ -86,8 +88,8 @@ def says(status: int, body: bytes = b"", **headers: str) -> Callable[[BaseHTTPRe
 
 
 @contextmanager
-def serving(server: Server) -> Iterator[Server]:
-    """Run `server` on a free port."""
+def serving(server: Server, certificate: Path | None = None) -> Iterator[Server]:
+    """Run `server` on a free port, with TLS where there is a certificate (and its key, in one file)."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -104,6 +106,11 @@ def serving(server: Server) -> Iterator[Server]:
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         server.url = f"http://127.0.0.1:{listening.server_port}"
+        if certificate is not None:
+            server.url = server.url.replace("http", "https")
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            listening.socket = context.wrap_socket(listening.socket, server_side=True, do_handshake_on_connect=False)
         try:
             yield server
         finally:
@@ -156,6 +163,31 @@ async def test_without_a_secret_nothing_is_signed() -> None:
     assert "webhook-signature" not in server.posted[0].headers
     assert server.posted[0].headers["authorization"] == "Basic " + base64.b64encode(b"me:pass").decode()
     assert server.posted[0].headers["webhook-timestamp"].isdecimal()
+
+
+async def test_a_receiver_is_known_by_its_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over https nothing is posted to one that the system does not trust."""
+    certificate = tmp_path / "both.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    await trio.run_process(
+        [*make.split(), "-keyout", str(certificate), "-out", f"{certificate}.2"], capture_stderr=True
+    )
+    certificate.write_text(certificate.read_text() + (tmp_path / "both.pem.2").read_text())
+    hub = EventHub()
+    with serving(Server(says(204)), certificate) as server:
+        stranger = made(hub, server.url, secret=SECRET)
+        async with running(hub, stranger):
+            await ready(stranger)
+            hub.publish("match.started", play())
+            await until(lambda: stranger.figures.state == "retrying")
+        assert not server.posted
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        hook = made(hub, server.url, secret=SECRET)
+        async with running(hub, hook):
+            await ready(hook)
+            hub.publish("match.started", play())
+            await until(lambda: hook.figures.n_delivered)
+    assert "CERTIFICATE_VERIFY_FAILED" in str(stranger.figures.last_error)
 
 
 async def test_what_is_refused_is_tried_again_in_order() -> None:
@@ -358,6 +390,7 @@ async def test_nobody_listening_there_is_tried_again() -> None:
             await until(lambda: hook.figures.state == "retrying")
             [view] = hooks.view()
     assert "ConnectError" in view["last_error"]
+    assert "onnect" in view["last_error"].partition(": ")[2]
     assert view["n_waiting"] == 1
     assert view["target"] == f"http://127.0.0.1:{port}/…"
     assert "T0KEN" not in str((view, hook._webhook))
