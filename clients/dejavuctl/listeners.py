@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from dejavuctl.session import Session
 
 
+LATE_S = 1.0
+"""Sound that comes so much later than at its best is said to."""
+
+
 def listener_line(view: Mapping[str, Any]) -> str:
     """Return a listener as a person reads it."""
     parts = [f"{printable(view['listener'])}  {view['state']}", printable(view["source"])]
@@ -23,6 +27,10 @@ def listener_line(view: Mapping[str, Any]) -> str:
         parts.append(f"{view['level_db']:.0f} dB")
     if view.get("reason"):
         parts.append(printable(view["reason"]))
+    if view.get("drift_ppm") is not None:
+        parts.append(f"clock {view['drift_ppm']:+.0f} ppm")
+    if (view.get("lag_s") or 0) >= LATE_S:
+        parts.append(f"{view['lag_s']:.0f} s late")
     if view.get("n_overruns"):
         parts.append(f"{view['n_overruns']} overruns")
     parts += [f"plays {play_text(play)}" for play in view.get("plays", ())]

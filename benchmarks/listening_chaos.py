@@ -1,0 +1,449 @@
+"""Sources that are killed, restarted, throttled, corrupted and changed, again and again, under a daemon that is to hear on and leak nothing.
+
+    python benchmarks/listening_chaos.py [--rounds 120] [--seed 1]
+
+Four listeners: a station over HTTP, a camera over RTSP, a pipe, and raw sound over the control socket.  A round breaks one of them in one of the ways
+of `FAULTS`, mends it, and waits until the listener recognizes what its source plays from then on.  Afterwards all are removed, and what the daemon
+holds (tasks, threads, descriptors, processes, memory) is compared with what it held before the first round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from own_daemon import OwnDaemon, own_daemon
+from stations import HttpStation, Page, RtspStation, encoded
+from synthetic import synthesize, write_wav
+
+from dejavuctl.connection import Connection
+from dejavuctl.failures import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+RATE_HZ, PIECE_S, N_PIECES = 44100, 9.0, 6
+RECOVER_S = 40.0
+SETTLE_S = 30.0
+_POLL_S = 0.05
+_RUBBISH = np.random.default_rng(7).bytes(60_000)
+
+ENVIRONMENT = {
+    "DEJAVUD_LISTEN_STALL_S": "3",
+    "DEJAVUD_LISTEN_RETRY_MAX_S": "1",
+    "DEJAVUD_LISTEN_MAX_GAP_S": "3",
+    "DEJAVUD_HISTORY_ENABLED": "false",
+}
+SLACK = {"n_tasks": 0, "n_threads": 2, "n_descriptors": 0, "n_processes": 4, "memory_bytes": 24 << 20}
+"""By how much more the daemon may hold afterwards: workers that were needed at the same time stay, idle, for the next job."""
+_WORKER_DESCRIPTORS = 4
+"""That the daemon has open for each of its workers; they are not counted among its own."""
+
+
+def piece(n: int, rate_hz: int = RATE_HZ) -> NDArray[Any]:
+    """Return one of the known pieces."""
+    return synthesize(1 + n % N_PIECES, PIECE_S, rate_hz)
+
+
+class Play(Protocol):
+    """A source under test.  text : as `listen add` takes it."""
+
+    text: str
+    faults: tuple[str, ...]
+
+    def play(self, n: int) -> None:
+        """Have who listens hear piece `n`, soon and again and again."""
+        ...
+
+    def break_by(self, fault: str, n: int) -> None:
+        """Break it in one of the ways of `faults`."""
+        ...
+
+
+class Radio:
+    """A station over HTTP."""
+
+    faults = ("killed", "dropped", "throttled", "corrupted", "changed in rate", "lying", "refusing", "rubbish", "empty")
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._station = HttpStation({})
+        self._on_air = self._station.on_air()
+        self._on_air.__enter__()
+        self._port = int(self._station.url.rpartition(":")[2])
+        stack.callback(self._off)
+        self.text = f"{self._station.url}/live"
+
+    def _off(self) -> None:
+        if self._on_air is not None:
+            self._on_air.__exit__(None, None, None)
+        self._on_air = None  # type: ignore[assignment]
+
+    def play(self, n: int) -> None:
+        """See `Play`."""
+        self._put(Page((encoded(piece(n), RATE_HZ, "mp3"),), is_held=True))
+        if self._on_air is None:
+            self._on_air = self._station.on_air(self._port)
+            self._on_air.__enter__()
+        self._station.drop()
+
+    def _put(self, page: Page) -> None:
+        self._station.pages = {"/live": page}
+
+    def break_by(self, fault: str, n: int) -> None:
+        """See `Play`."""
+        music = encoded(piece(n), RATE_HZ, "mp3")
+        half = len(music) // 2
+        pages = {
+            "dropped": Page((music[:half],)),
+            "throttled": Page((music,), bytes_per_s=2000),
+            "corrupted": Page((music[:half], _RUBBISH, music[half:], _RUBBISH)),
+            "changed in rate": Page((music[:half], encoded(piece(n, 22050), 22050, "mp3"), music[half:])),
+            "lying": Page((encoded(piece(n), RATE_HZ, "ogg"), encoded(piece(n), RATE_HZ, "flac")), "text/html"),
+            "refusing": Page(status=503),
+            "rubbish": Page((_RUBBISH,)),
+            "empty": Page(),
+        }
+        if fault == "killed":
+            self._off()
+            return
+        self._put(pages[fault])
+        self._station.drop()
+
+
+class Camera:
+    """A media server over RTSP."""
+
+    faults = ("killed", "dropped", "ended", "changed in rate")
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = ExitStack()
+        stack.callback(self._off)
+        self._port = 0
+        self._turn_to(0, RATE_HZ, is_held=True)
+        self.text = self._station.url
+
+    def _off(self) -> None:
+        self._stack.close()
+
+    def _turn_to(self, n: int, rate_hz: int, *, is_held: bool) -> None:
+        self._off()
+        self._station = RtspStation(piece(n, rate_hz), rate_hz, is_held=is_held)
+        self._stack.enter_context(self._station.on_air(self._port))
+        self._port = int(self._station.url.rpartition(":")[2].partition("/")[0])
+
+    def play(self, n: int) -> None:
+        """See `Play`."""
+        self._turn_to(n, RATE_HZ, is_held=True)
+
+    def break_by(self, fault: str, n: int) -> None:
+        """See `Play`."""
+        if fault == "killed":
+            self._off()
+        elif fault == "dropped":
+            self._station.drop()
+        else:
+            self._turn_to(n, 16000 if fault == "changed in rate" else RATE_HZ, is_held=False)
+
+
+class _Repeated:
+    """Does something again and again in a thread, until it is to do something else."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        stack.callback(self.end)
+
+    def begin(self, do: Callable[[threading.Event], None]) -> None:
+        self.end()
+        self._stop.clear()
+
+        def repeat() -> None:
+            while not self._stop.is_set():
+                do(self._stop)
+                self._stop.wait(0.3)
+
+        self._thread = threading.Thread(target=repeat)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+
+class Pipe:
+    """A pipe that a program writes to."""
+
+    faults = ("killed", "corrupted", "changed in rate", "rubbish", "throttled")
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self._path, self._file = folder / "pipe", folder / "pipe.wav"
+        os.mkfifo(self._path)
+        self._writer = _Repeated(stack)
+        self.text = str(self._path)
+
+    def play(self, n: int) -> None:
+        """See `Play`."""
+        self._write(self._wav(n, RATE_HZ))
+
+    def break_by(self, fault: str, n: int) -> None:
+        """See `Play`."""
+        music = self._wav(n, RATE_HZ)
+        half = len(music) // 2
+        if fault == "killed":
+            self._writer.end()
+            return
+        self._write(
+            {
+                "corrupted": music[:half] + _RUBBISH[:30_001] + music[half:],
+                "changed in rate": self._wav(n, 16000),
+                "rubbish": _RUBBISH,
+                "throttled": music,
+            }[fault],
+            piece_bytes=1000 if fault == "throttled" else 1 << 16,
+        )
+
+    def _wav(self, n: int, rate_hz: int) -> bytes:
+        return write_wav(self._file, piece(n, rate_hz), rate_hz).read_bytes()
+
+    def _write(self, data: bytes, piece_bytes: int = 1 << 16) -> None:
+        def write(stop: threading.Event) -> None:
+            with suppress(OSError):  # nobody reads, or who read has left
+                descriptor = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
+                try:
+                    _write_all(descriptor, data, piece_bytes, stop)
+                finally:
+                    os.close(descriptor)
+
+        self._writer.begin(write)
+
+
+def _write_all(descriptor: int, data: bytes, piece_bytes: int, stop: threading.Event) -> None:
+    at = 0
+    while at < len(data) and not stop.is_set():
+        try:
+            at += os.write(descriptor, data[at : at + piece_bytes])
+        except BlockingIOError:
+            stop.wait(0.01)
+        if piece_bytes < 1 << 16:
+            stop.wait(0.2)
+
+
+class Sender:
+    """Raw sound over the control socket."""
+
+    text = f"pcm:s16le:{RATE_HZ}:1"
+    faults = ("killed", "corrupted", "throttled", "rubbish", "silent")
+
+    def __init__(self, stack: ExitStack, control: str, name: str) -> None:
+        self._control, self._name = control, name
+        self._sender = _Repeated(stack)
+
+    def play(self, n: int) -> None:
+        """See `Play`."""
+        self._send(_samples(n))
+
+    def break_by(self, fault: str, n: int) -> None:
+        """See `Play`."""
+        music = _samples(n)
+        if fault == "killed":
+            self._sender.end()
+        elif fault == "silent":
+            self._send(music[: len(music) // 2], stays=True)
+        else:
+            data = {"corrupted": music[:10_001] + _RUBBISH + music, "throttled": music, "rubbish": b"OggS" + _RUBBISH}
+            self._send(data[fault], piece_bytes=2000 if fault == "throttled" else 1 << 16)
+
+    def _send(self, data: bytes, piece_bytes: int = 1 << 16, *, stays: bool = False) -> None:
+        def send(stop: threading.Event) -> None:
+            with (
+                suppress(Failed),
+                Connection(self._control) as connection,
+            ):  # given up, refused, or another is still there
+                feed = connection.call("feed.open", {"listener": self._name})["feed"]
+                for first in range(0, len(data), piece_bytes):
+                    connection.call("feed.append", {"feed": feed}, audio=data[first : first + piece_bytes])
+                    if stop.wait(0.2 if piece_bytes < 1 << 16 else 0):
+                        return  # without a word
+                if not stays or stop.wait(3):
+                    connection.call("feed.close", {"feed": feed})
+
+        self._sender.begin(send)
+
+
+def _samples(n: int) -> bytes:
+    return (np.clip(piece(n), -1, 1) * 32767).astype("<i2").tobytes()
+
+
+@dataclass
+class Outcome:
+    """What became of all rounds.
+
+    before, after : what the daemon held.
+    lost : rounds after which a listener did not hear again.
+    """
+
+    before: dict[str, int] = field(default_factory=dict)
+    after: dict[str, int] = field(default_factory=dict)
+    recovered_s: list[float] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    recognizes: bool = False
+
+    @property
+    def grown(self) -> dict[str, int]:
+        """Return what the daemon holds more of than it may."""
+        return {
+            name: self.after[name] - self.before[name]
+            for name in SLACK
+            if self.after[name] - self.before[name] > SLACK[name]
+        }
+
+    @property
+    def is_clean(self) -> bool:
+        """Tell whether every listener heard again every time, and nothing was kept."""
+        return not self.lost and not self.grown and self.recognizes
+
+    def report(self) -> str:
+        """Return it for people."""
+        times = sorted(self.recovered_s) or [0.0]
+        held = ", ".join(f"{name} {self.before[name]} -> {self.after[name]}" for name in SLACK)
+        return (
+            f"{len(self.recovered_s)} recovered, median {times[len(times) // 2]:.1f} s, longest {times[-1]:.1f} s; "
+            f"lost: {', '.join(self.lost) or 'none'}; {held}; still recognizes: {self.recognizes}"
+        )
+
+
+def listen_through_chaos(
+    n_rounds: int, seed: int, tell: Callable[[str], None] = lambda _: None, settle_s: float = SETTLE_S
+) -> Outcome:
+    """Return what became of `n_rounds` rounds; `settle_s` is how long threads and workers may take to end."""
+    outcome = Outcome()
+    with tempfile.TemporaryDirectory(prefix="chaos") as name, own_daemon(environment=ENVIRONMENT) as daemon:
+        folder = Path(name)
+        for n in range(N_PIECES):
+            write_wav(folder / f"{n}.wav", piece(n), RATE_HZ)
+        daemon.fingerprint([str(folder / f"{n}.wav") for n in range(N_PIECES)])
+        with Connection(daemon.control) as connection:
+            with ExitStack() as stack:
+                sources = _sources(stack, folder, daemon)
+                with _listened(connection, sources):
+                    for kind, source in sources.items():
+                        source.play(0)
+                        _until_heard(connection, kind, 0)
+                outcome.before = _held(daemon, None, settle_s / 2)
+                with _listened(connection, sources):
+                    chaos = Chaos(daemon, connection, sources, random.Random(seed), outcome)  # noqa: S311 - the same faults again
+                    for number in range(1, n_rounds + 1):
+                        tell(chaos.round(number))
+            outcome.after = _held(daemon, outcome.before, settle_s)
+            clip = write_wav(folder / "clip.wav", piece(3)[2 * RATE_HZ : 6 * RATE_HZ], RATE_HZ)
+            found = connection.call("recognize", {"path": str(clip)})["matches"]
+            outcome.recognizes = bool(found) and found[0]["track"]["title"] == "3"
+    return outcome
+
+
+def _sources(stack: ExitStack, folder: Path, daemon: OwnDaemon) -> dict[str, Play]:
+    return {
+        "station": Radio(stack),
+        "camera": Camera(stack),
+        "pipe": Pipe(stack, folder),
+        "sender": Sender(stack, daemon.control, "sender"),
+    }
+
+
+@contextmanager
+def _listened(connection: Connection, sources: dict[str, Play]) -> Iterator[None]:
+    """Listen to all sources while the block goes on."""
+    for name, source in sources.items():
+        connection.call("listen.add", {"name": name, "source": source.text, "once": True})
+    yield
+    for name in sources:
+        connection.call("listen.remove", {"name": name})
+
+
+@dataclass
+class Chaos:
+    """Rounds over some sources."""
+
+    daemon: OwnDaemon
+    connection: Connection
+    sources: dict[str, Play]
+    rng: random.Random
+    outcome: Outcome
+
+    def round(self, number: int) -> str:
+        """Break one source, mend it, wait until it is heard again, and return how that went."""
+        name = list(self.sources)[number % len(self.sources)]
+        source = self.sources[name]
+        fault = self.rng.choice([*source.faults, "worker killed", "paused"])
+        if fault == "worker killed":
+            with suppress(ProcessLookupError, IndexError):
+                os.kill(self.rng.choice(self.daemon.workers()), signal.SIGKILL)
+        elif fault == "paused":
+            self.connection.call("listen.pause", {"name": name})
+            self.connection.call("listen.resume", {"name": name})
+        else:
+            source.break_by(fault, number - 1)
+        time.sleep(self.rng.uniform(0.1, 1.5))
+        source.play(number)
+        took_s = _until_heard(self.connection, name, number)
+        if took_s is None:
+            self.outcome.lost.append(f"{number}: {name} {fault}")
+            return f"{number}: {name} {fault}: lost"
+        self.outcome.recovered_s.append(took_s)
+        return f"{number}: {name} {fault}: heard again after {took_s:.1f} s"
+
+
+def _until_heard(connection: Connection, name: str, n: int) -> float | None:
+    """Return after how long the listener hears piece `n`; None when it does not."""
+    started, title = time.monotonic(), str(n % N_PIECES)
+    while (took_s := time.monotonic() - started) < RECOVER_S:
+        for view in connection.call("listen.list", {})["listeners"]:
+            if view["listener"] == name and any(play["track"]["title"] == title for play in view["plays"]):
+                return took_s
+        time.sleep(_POLL_S)
+    return None
+
+
+def _held(daemon: OwnDaemon, before: dict[str, int] | None, settle_s: float) -> dict[str, int]:
+    """Return what the daemon holds after `settle_s`, or as soon as that is no more than before."""
+    deadline = time.monotonic() + settle_s
+    while True:
+        held = {**daemon.status()["process"], "n_processes": len(daemon.workers())}
+        held["n_descriptors"] -= _WORKER_DESCRIPTORS * held["n_processes"]
+        is_settled = before is not None and all(held[name] - before[name] <= SLACK[name] for name in SLACK)
+        if is_settled or time.monotonic() > deadline:
+            return held
+        time.sleep(0.5)
+
+
+def main() -> int:
+    """Run and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    outcome = listen_through_chaos(options.rounds, options.seed, tell=lambda line: print(line, flush=True))
+    print(outcome.report())
+    return 0 if outcome.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
