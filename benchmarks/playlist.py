@@ -14,6 +14,7 @@ import argparse
 import json
 import tempfile
 import time
+import wave
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from recordings import recordings_of
 from told import events_of, hears
 from voices import at_level, loudness, room_noise, speech
 
+from dejavuctl.connection import Connection
 from dejavud.audio.decode import decode_audio
 
 if TYPE_CHECKING:
@@ -41,10 +43,10 @@ if TYPE_CHECKING:
 LISTENER = "show"
 LEVEL = 0.03
 """Of all that is played, in root mean square of full scale: soft enough that a drone below 100 Hz, which does not count, is not cut off."""
-EDGE_S, SOUNDING = 0.05, 10 ** (-20 / 20)
-"""A track is heard from where a twentieth of a second is no more than 20 dB softer than the stretch: 10 dB below noise at 10 dB."""
+EDGE_S = 0.05
+"""A track is played from and up to where a twentieth of a second of it is as loud as the noise."""
 NEAR_S, NEAR_TRACK_S = 1.0, 0.3
-LATE_S = 40.0
+POLL_S, LATE_S = 0.1, 40.0
 """So long after the end of the show every play has ended: the longest pause of a play, and what the tracker is behind."""
 
 
@@ -95,8 +97,8 @@ class Library:
     unknown: list[Path]
 
 
-def stretch(path: Path, first_s: float, length_s: float) -> tuple[Samples, float]:
-    """Return a stretch of a recording at `LEVEL`, without what does not sound at its ends, and where it begins."""
+def stretch(path: Path, first_s: float, length_s: float, edge_db: float) -> tuple[Samples, float]:
+    """Return a stretch of a recording at `LEVEL`, without what is softer by `edge_db` at its ends, and where it begins."""
     samples = decode_audio(path, name=path.name, rate_hz=RATE_HZ, limit_s=first_s + length_s)[
         round(first_s * RATE_HZ) :
     ]
@@ -104,7 +106,7 @@ def stretch(path: Path, first_s: float, length_s: float) -> tuple[Samples, float
     blocks = samples[: len(samples) // step * step].reshape(-1, step)
     levels = np.array([loudness(block, RATE_HZ) for block in blocks])
     whole = loudness(blocks.ravel(), RATE_HZ)
-    sounding = np.flatnonzero(levels >= SOUNDING * whole)
+    sounding = np.flatnonzero(levels >= whole * 10 ** (-edge_db / 20))
     if not len(sounding) or whole == 0:
         return samples[:0], first_s
     heard = blocks[sounding[0] : sounding[-1] + 1].ravel()
@@ -128,7 +130,7 @@ def make_show(path: Path, library: Library, minutes: float, snr_db: float, rng: 
         at_s, after = put(np.zeros(2 * RATE_HZ, np.float32)), "pause"
         while at_s < 60 * minutes:
             track_id, known = deck.known()
-            begun, track_start_s = stretch(known, deck.cut_in(known), rng.uniform(*lengths.known))
+            begun, track_start_s = stretch(known, deck.cut_in(known), rng.uniform(*lengths.known), snr_db)
             if len(begun) < lengths.known[0] / 2 * RATE_HZ:
                 continue
             end_s = put(begun)
@@ -136,7 +138,7 @@ def make_show(path: Path, library: Library, minutes: float, snr_db: float, rng: 
             at_s, after = end_s, str(rng.choice(["known", "pause", "speech", "unknown"], p=[0.25, 0.25, 0.25, 0.25]))
             if after == "unknown":
                 other = deck.unknown()
-                put(stretch(other, rng.uniform(0, 30), rng.uniform(*lengths.unknown))[0])
+                put(stretch(other, rng.uniform(0, 30), rng.uniform(*lengths.unknown), snr_db)[0])
                 show.others.append({"unknown": other.name, "start_s": at_s})
             elif after == "speech":
                 said = speech(round(rng.uniform(*lengths.speech) * RATE_HZ), RATE_HZ, int(rng.integers(1 << 30)))
@@ -193,11 +195,11 @@ def teach(daemon: OwnDaemon, music: Sequence[Path]) -> dict[int, Path]:
 class Heard:
     """What the daemon told of the show.
 
-    began : when the show began to sound, on `time.monotonic`'s clock.
+    began : when the show began to sound, on `time.monotonic`'s clock; None where it was heard faster than it sounds.
     delay_s : from when its first sample was given to the player.
     """
 
-    began: float
+    began: float | None
     delay_s: float
     n_stutters: int
     told: list[Told]
@@ -220,6 +222,20 @@ def hear_show(air: Air, daemon: OwnDaemon, show: Show) -> Heard:
         return Heard(began, began - given, player.n_stutters(), list(events.told))
 
 
+def read_show(daemon: OwnDaemon, show: Show) -> Heard:
+    """Have the daemon listen to the show as a file, as fast as it goes: the same, but for time and for what transports do to it."""
+    path = show.path.with_suffix(".wav")
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
+        for first in range(0, len(show.samples), 60 * RATE_HZ):
+            file.writeframes((show.samples[first : first + 60 * RATE_HZ] * 32767).astype("<i2").tobytes())
+    with events_of(daemon) as events, Connection(daemon.control) as connection:
+        connection.call("listen.add", {"name": LISTENER, "source": str(path), "once": True})
+        while [one["state"] for one in connection.call("listen.list", {})["listeners"]] != ["ended"]:
+            time.sleep(POLL_S)
+        return Heard(None, 0.0, 0, list(events.told))
+
+
 def judged(show: Show, heard: Heard) -> dict[str, Any]:
     """Return how well the listener told the show: each play, and what was told that did not play."""
     ended = {told.data["play"]: told.data for told in heard.told if told.topic == "match.ended"}
@@ -233,7 +249,8 @@ def judged(show: Show, heard: Heard) -> dict[str, Any]:
         if own:
             first, exact = own[0], ended.get(own[0].data["play"], own[0].data)
             row |= {
-                "answer_s": first.at - heard.began - play.start_s,
+                "answer_s": (first.data["end_s"] - lag_s if heard.began is None else first.at - heard.began)
+                - play.start_s,
                 "answer_audio_s": first.data["end_s"] - lag_s - play.start_s,
                 "confidence": first.data["confidence"],
                 "start_error_s": exact["start_s"] - lag_s - play.start_s,
@@ -308,14 +325,15 @@ def proof(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="show")))
         environment: Mapping[str, str] = {}
+        air: Air | None = None
         if through == "pulse":
             [air], environment = stack.enter_context(sound_cards())
-        else:
+        elif through != "file":
             [air] = stack.enter_context(station([through.partition(":")[2] or "mp3"]))
         daemon = stack.enter_context(own_daemon(environment=environment))
         library = Library(teach(daemon, music), unknown)
         show = make_show(folder / "show", library, minutes, snr_db, np.random.default_rng(seed))
-        return judged(show, hear_show(air, daemon, show))
+        return judged(show, read_show(daemon, show) if air is None else hear_show(air, daemon, show))
 
 
 def table(judgement: dict[str, Any]) -> Iterator[str]:
@@ -340,7 +358,12 @@ def main() -> None:
     parser.add_argument("--unknown", type=Path, help="music that it does not hold (every fourth of MUSIC)")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--snr", type=float, default=10.0, metavar="DB", help="how much softer the noise is (10)")
-    parser.add_argument("--through", choices=["pulse", "icecast", "icecast:ogg"], default="pulse")
+    parser.add_argument(
+        "--through",
+        help="``file`` is heard faster than it sounds",
+        choices=["pulse", "icecast", "icecast:ogg", "file"],
+        default="pulse",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write every case")
     options = parser.parse_args()
