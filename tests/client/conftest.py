@@ -72,3 +72,10 @@ def root_on_path(monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the project's folder, and let processes import from it as the installed package would."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'clients'}")
     return ROOT
+
+
+@pytest.fixture
+def client_command(daemon: FakeDaemon) -> tuple[list[str], dict[str, str]]:
+    """Give the command line of `dejavuctl listen` against `daemon`, and its environment."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'clients'}", "DEJAVUD_CONTROL": daemon.endpoint}
+    return [sys.executable, "-m", "dejavuctl", "listen"], environment

@@ -59,7 +59,7 @@ class Watched:
         while not is_so(self.text):
             left_s = deadline - time.monotonic()
             assert left_s > 0, f"after {within_s:g} s this is on the screen:\n{self.text}"
-            self._read(left_s)
+            self._read(min(left_s, 0.1))  # what is waited for may be no output
         return self.text
 
     def sees(self, *words: str, within_s: float = 20.0) -> str:
@@ -103,7 +103,7 @@ def in_terminal(
     ours, theirs = pty.openpty()
     screen = pyte.Screen(columns, lines)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    kept = {name: value for name, value in environment.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
+    kept = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         command,
         env={"TERM": "xterm-256color", "LANG": "C.UTF-8", "PYTHONUTF8": "1", **kept},
