@@ -23,6 +23,8 @@ OPEN, APPEND, CLOSE = "feed.open", "feed.append", "feed.close"
 MAX_WAITING = 8
 """Pieces of one feed that may wait for their turn: so much is in memory for a client that does not wait for replies."""
 
+REFUSED_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class OpenParams:
@@ -105,9 +107,23 @@ class ControlFeeds:
         with stack:
             try:
                 with held.expiry:
-                    await held.released.wait()
+                    await self._wait_for_end(held)
             finally:
                 del self._held[key]
+
+    @staticmethod
+    async def _wait_for_end(held: _Held) -> None:
+        """Return when a feed was closed, or was refused some time ago: with its next piece the client is told why."""
+        async with trio.open_nursery() as nursery:
+
+            async def forget_when_refused() -> None:
+                await held.feeder.refused.wait()
+                await trio.sleep(REFUSED_S)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(forget_when_refused)
+            await held.released.wait()
+            nursery.cancel_scope.cancel()
 
     async def _append(self, held: _Held, chunk: bytes) -> dict[str, Any]:
         if held.turn.statistics().tasks_waiting >= MAX_WAITING:

@@ -24,6 +24,7 @@ class Feeder:
     """Who sends sound to a listener.  Callers use `send` or `send_all`; all else is the listener's.
 
     n_bytes : taken so far.
+    refused : set when no more is taken.
     """
 
     def __init__(self, listener: str, pcm: PcmFormat) -> None:
@@ -32,6 +33,7 @@ class Feeder:
         self._listener = listener
         self._into, self._out = trio.open_memory_channel[bytes](0)
         self._sending = trio.CancelScope()
+        self.refused = trio.Event()
         self._error: DejavudError = NotListening(listener=listener, reason="its sender has left")
 
     @property
@@ -69,6 +71,7 @@ class Feeder:
     def refuse(self, error: DejavudError) -> None:
         """Take no more; whoever sends is told `error`."""
         self._error = error
+        self.refused.set()
         self._out.close()
         self._sending.cancel()
 
