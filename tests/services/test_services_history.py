@@ -153,6 +153,29 @@ async def test_a_play_is_written_as_it_starts_is_refined_and_ends(
     assert autojump_clock is not None
 
 
+async def test_what_changes_of_a_play_while_it_is_written_is_written_too(
+    history: WatchedHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a play that is told while its beginning is on its way to the database is not taken for written."""
+    async with recording(history, tmp_path) as bench:
+        await bench.written()
+        write, released = bench.workers.write, trio.Event()
+
+        async def held(function: Any, *args: object) -> object:  # noqa: ANN401 - any function of any arguments
+            result = await write(function, *args)
+            await released.wait()
+            return result
+
+        monkeypatch.setattr(bench.workers, "write", held)
+        bench.tell("started", 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [play.outcome for play in bench.plays()] == ["going"]
+        bench.tell("ended", 1)
+        await trio.testing.wait_all_tasks_blocked()
+        released.set()
+        assert [play.outcome for play in await bench.written()] == ["unheard"]
+
+
 async def test_an_outage_loses_nothing(
     history: WatchedHistory, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -363,6 +386,10 @@ async def test_days_on_which_the_clocks_are_changed(history: WatchedHistory, tmp
             ("2026-10-25", 50),
             ("2026-10-26", 1),
         ]
+        assert (days["groups"][1]["since"], days["groups"][1]["until"]) == (
+            "2026-10-25T00:00:00+02:00",
+            "2026-10-26T00:00:00+01:00",
+        )
         assert (await bench.ask("history.summary", day="2026-10-25", zone=BERLIN))["n_plays"] == 50
         hours = (await bench.ask("history.summary", by="hour", day="2026-10-25", zone=BERLIN))["groups"]
         assert len(hours) == 25
