@@ -16,6 +16,8 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -68,6 +70,9 @@ class Air(Protocol):
     def player(self) -> list[str]:
         """Return the command that plays what it reads: float32, mono, at `RATE_HZ`; it takes it at the pace of its clock."""
 
+    def is_on_air(self) -> bool:
+        """Tell whether what is played can be heard by now."""
+
     def ear(self) -> list[str]:
         """Return the command that writes what is heard: float32, mono, at 8 kHz."""
 
@@ -91,6 +96,10 @@ class Card:
             f"--device={self.sink}",
             f"--latency-msec={self.latency_s * 1000:.0f}",
         ]
+
+    def is_on_air(self) -> bool:
+        """See `Air`."""
+        return True
 
     def ear(self) -> list[str]:
         """See `Air`."""
@@ -118,6 +127,14 @@ class Mount:
         taken = ["ffmpeg", "-loglevel", "error", "-re", "-f", "f32le", "-ar", str(RATE_HZ), "-ac", "1", "-i", "pipe:0"]
         made = ["-ac", "2", "-c:a", encoder, "-b:a", "160k", "-content_type", content, "-f", self.kind]
         return [*taken, *made, self.source.replace("http://", f"icecast://source:{_PASSWORD}@")]
+
+    def is_on_air(self) -> bool:
+        """See `Air`; Icecast has a programme once it has heard of it what it is."""
+        try:
+            with urllib.request.urlopen(self.source, timeout=READY_S) as stream:  # noqa: S310 - of our own station
+                return bool(stream.read(1))
+        except urllib.error.HTTPError:
+            return False
 
     def ear(self) -> list[str]:
         """See `Air`."""
@@ -226,8 +243,8 @@ class Player:
 
 @contextmanager
 def playing(air: Air) -> Iterator[Player]:
-    """Give a player into `air`, which is ended with the block."""
-    with tempfile.TemporaryFile() as said:
+    """Give a player into `air`, which can be heard, and is ended with the block."""
+    with tempfile.NamedTemporaryFile() as said:
         process = subprocess.Popen(air.player(), stdin=subprocess.PIPE, stdout=said, stderr=said, bufsize=0)
         assert process.stdin is not None
         fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -235,6 +252,7 @@ def playing(air: Air) -> Iterator[Player]:
         thread = threading.Thread(target=player.run)
         thread.start()
         try:
+            _until(air.is_on_air, process, Path(said.name))
             yield player
         finally:
             process.kill()
