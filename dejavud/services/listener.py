@@ -254,23 +254,21 @@ class Listener:
     async def _hear(self, job: partial[listen_jobs.Sounds]) -> None:
         """Hear one connection of the source; raises why it ended, if it did not in order."""
         stall_s = self._settings.stall_s
-        open_s = OPEN_S if self.feed is None else stall_s  # who sends has sent already
-        n_before, is_first = self.n_overruns, True
+        patience_s, n_before = OPEN_S, self.n_overruns
         async with self._workers.stream(job.func, *job.args, what=f"listener {self.name}") as sounds:
             while True:
-                with trio.move_on_after(open_s if is_first else stall_s) as patience:
+                with trio.move_on_after(patience_s) as patience:
                     sound = await anext(sounds, None)
                 if patience.cancelled_caught:
-                    raise SourceStalled(
-                        source=self.source.shown, reason=f"nothing has come for {open_s if is_first else stall_s:g} s"
-                    )
+                    raise SourceStalled(source=self.source.shown, reason=f"nothing has come for {patience_s:g} s")
                 if isinstance(sound, listen_jobs.Opened):
                     self.what = sound.what
                     self._open_clock()
+                    patience_s = OPEN_S if self.feed is None else stall_s  # who sends has sound already
                 elif isinstance(sound, listen_jobs.Waiting):
                     self._turn("waiting", "nobody writes to the pipe yet")
                 elif isinstance(sound, listen_jobs.Sound):
-                    is_first = False
+                    patience_s = stall_s
                     self._note(sound, n_before)
                     await self._take(sound)
                     await self._meter.show(self)

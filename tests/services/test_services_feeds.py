@@ -43,7 +43,7 @@ SOURCE = f"pcm:s16le:{RATE_HZ}:1"
 
 
 @asynccontextmanager
-async def listening(index: WatchedIndex, *, stall_s: float = 5.0) -> AsyncIterator[Bench]:
+async def listening(index: WatchedIndex, *, stall_s: float = 20.0) -> AsyncIterator[Bench]:
     """Give listeners over real worker processes, of which `kitchen` is to be sent sound."""
     hub = EventHub()
     events = published(hub)
@@ -103,7 +103,7 @@ async def test_who_sends_too_fast_is_slowed(index: WatchedIndex, monkeypatch: py
         return lookup(hashes, timeout_s=timeout_s)
 
     monkeypatch.setattr(index, "lookup", slow)
-    data = samples(np.concatenate([piece(1), *[piece(90, 60)] * 3]))
+    data = samples(np.concatenate([piece(1), piece(90, 60)]))
     async with listening(index) as bench:
         with bench.listeners.feeding("kitchen") as feeder:
             with trio.move_on_after(1) as patience:
@@ -111,7 +111,7 @@ async def test_who_sends_too_fast_is_slowed(index: WatchedIndex, monkeypatch: py
                     await feeder.send(data[first : first + (1 << 14)])
             assert patience.cancelled_caught
             n_sent = feeder.n_bytes
-            assert n_sent < 2 << 20
+            assert n_sent < len(data) / 2
             go_on.set()
             await feeder.send(data[n_sent:])
             assert feeder.n_bytes == len(data)
