@@ -19,6 +19,8 @@ examples:
   dejavuctl listen add kitchen mic                         the default microphone
   dejavuctl listen add bar "mic:USB Audio"                 one of `dejavuctl devices`, by name or number
   dejavuctl listen add radio https://example.org/live.mp3  a stream
+  dejavuctl listen add door rtsp://camera.lan/stream1      a camera, or another media server
+  dejavuctl listen add hall pcm:s16le:48000:2              raw samples that `dejavuctl listen send hall` or a program sends
   dejavuctl listen add tape /srv/tape.flac                 a file, as fast as it goes; realtime:/srv/tape.flac at its own pace
   dejavuctl listen add pipe /run/sound.fifo --once         what a program writes to a pipe, until the daemon ends"""
 
@@ -26,7 +28,7 @@ examples:
 def configure(parser: ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("name", metavar="NAME", help="what the listener is called in events")
-    parser.add_argument("source", metavar="SOURCE", help="mic, mic:DEVICE, an address, a file or a pipe")
+    parser.add_argument("source", metavar="SOURCE", help="mic, mic:DEVICE, an address, a file, a pipe, or pcm:ENCODING:RATE:CHANNELS")
     parser.add_argument("--once", action="store_true", help="forget it when the daemon ends")
 
 

@@ -27,7 +27,7 @@ DESCRIPTION = """\
 Says which track is playing, where in it, and how sure that is.
 
   recognize file PATH…       recordings; the word `file` may be left out
-  recognize mic [SECONDS]    what the daemon's microphone hears, for 10 s by default
+  recognize mic [SECONDS]    what the daemon's microphone hears, until that is certain; 10 s at most, if not told
   recognize -                a recording on standard input"""
 EXAMPLES = """\
 examples:
@@ -112,7 +112,7 @@ def _from_microphone(options: Namespace, session: Session) -> int:
     out = session.out
     device = int(options.device) if options.device and options.device.isdigit() else options.device
     if out.remarks.isatty():
-        out.remark(f"listening for {options.seconds:g} s …")
+        out.remark(f"listening for up to {options.seconds:g} s …")
     with session.connect() as connection:
         answer = connection.call("recognize_microphone", {"duration_s": options.seconds, "device": device})
     out.show(answer, _line(answer, None))
