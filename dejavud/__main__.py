@@ -27,8 +27,16 @@ _DESCRIPTORS = 8192
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return the exit status of what was asked for instead of a daemon; run the daemon, and end the process with its own."""
-    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+    """Return the exit status of what was asked for instead of a daemon; run the daemon, and end the process with its own.
+
+    ``dejavud ctl …`` is dejavuctl, where only one name is to be had.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["ctl"]:
+        from dejavuctl.__main__ import main as client  # noqa: PLC0415 - the other program
+
+        return client(argv[1:])
+    arguments = parse_arguments(argv)
     try:
         loaded = load(arguments, os.environ, Path.cwd())
     except InvalidConfig as error:

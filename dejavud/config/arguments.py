@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dejavud import __version__
 
@@ -75,6 +76,21 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     return Arguments(given["config"], given["check_config"], given["print_config"], settings)
 
 
+class _PrintShipped(argparse.Action):
+    """Print a text that comes with the program, and stop."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _namespace: object, value: Any, option: str | None = None
+    ) -> None:
+        from dejavud import shipped  # noqa: PLC0415 - not needed to start
+
+        if option == "--print-unit":
+            sys.stdout.write(shipped.unit(value, Path(sys.argv[0]).resolve()))
+        else:
+            sys.stdout.write(shipped.licenses() if option == "--licenses" else shipped.default_config())
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dejavud",
@@ -99,6 +115,23 @@ def _parser() -> argparse.ArgumentParser:
     instead.add_argument("--check-config", action="store_true", help="say whether the configuration is right, and stop")
     instead.add_argument(
         "--print-config", action="store_true", help="print the configuration as it is in force, and stop"
+    )
+    instead.add_argument(
+        "--print-default-config",
+        nargs=0,
+        action=_PrintShipped,
+        help="print a conf file with every setting, its default and its meaning, and stop",
+    )
+    instead.add_argument(
+        "--print-unit",
+        nargs="?",
+        const="system",
+        choices=("system", "user"),
+        action=_PrintShipped,
+        help="print systemd's unit that runs this program as a service of the machine, or of yourself, and stop",
+    )
+    instead.add_argument(
+        "--licenses", nargs=0, action=_PrintShipped, help="print the licenses of all that is bundled, and stop"
     )
     instead.add_argument("--version", action="version", version=f"dejavud {__version__}")
     return parser

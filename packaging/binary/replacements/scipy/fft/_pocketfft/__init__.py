@@ -1,0 +1,1 @@
+"""Where SciPy keeps its compiled transforms."""
