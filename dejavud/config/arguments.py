@@ -6,7 +6,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dejavud import __version__
 
@@ -80,12 +80,12 @@ class _PrintShipped(argparse.Action):
     """Print a text that comes with the program, and stop."""
 
     def __call__(
-        self, parser: argparse.ArgumentParser, _namespace: object, value: Any, option: str | None = None
+        self, parser: argparse.ArgumentParser, _namespace: object, value: object, option: str | None = None
     ) -> None:
         from dejavud import shipped  # noqa: PLC0415 - not needed to start
 
         if option == "--print-unit":
-            sys.stdout.write(shipped.unit(value, Path(sys.argv[0]).resolve()))
+            sys.stdout.write(shipped.unit("user" if value == "user" else "system", Path(sys.argv[0]).resolve()))
         else:
             sys.stdout.write(shipped.licenses() if option == "--licenses" else shipped.default_config())
         parser.exit()
