@@ -66,6 +66,12 @@ class Watched:
         """Return what is on the screen once all `words` are."""
         return self.until(lambda text: all(word in text for word in words), within_s)
 
+    def look(self, duration_s: float) -> None:
+        """Take what is written for a while."""
+        deadline = time.monotonic() + duration_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            self._read(left_s)
+
     def press(self, keys: str) -> None:
         """Type."""
         os.write(self._ours, keys.encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import log10
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
@@ -25,6 +26,8 @@ NARROW = 60
 """Columns below which a listener's parts are put below each other."""
 _STATES = {"listening": "green", "silent": "cyan", "retrying": "red", "waiting": "yellow", "starting": "yellow"}
 _MAX_CANDIDATES = 3
+_CERTAIN_NINES = 7
+"""A doubt of 1e-7 is what a listener calls certain: there the bar of a candidate is full, on a scale of powers of ten."""
 _KEYS = (("q", "leave"), ("space", "hold the picture"), ("p", "pause listener"), ("↑↓", "choose"))
 
 
@@ -146,7 +149,7 @@ def _block(frame: Frame, name: str) -> list[Text]:
     source = Text(printable(view["source"]), "dim")
     lines = []
     if frame.is_narrow:
-        lines += [title.append(" ").append(state), Text("  ").append(source)]
+        lines += [Text.assemble(title, " ", state), Text("  ").append(source)]
     else:
         if view.get("format"):
             source.append(f"{dot}{printable(view['format'])}")
@@ -234,9 +237,10 @@ def _playing(frame: Frame, listener: ShownListener, play: Mapping[str, Any]) -> 
 
 
 def _candidate(frame: Frame, candidate: Mapping[str, Any]) -> Text:
-    """Return a track that may sound, with a bar that grows as certainty does."""
+    """Return a track that may sound, with a bar that grows as doubt shrinks."""
     width = 10 if frame.is_narrow else 20
-    bar = _bar(frame.glyphs, candidate["confidence"], width)
+    doubt = max(1e-9, 1 - candidate["confidence"])
+    bar = _bar(frame.glyphs, -log10(doubt) / _CERTAIN_NINES, width)
     bar.stylize("yellow")
     told = f" {percent(candidate['confidence']):>7}"
     named = Text(f"  ? {_name(frame, candidate['track'])}")
@@ -261,8 +265,7 @@ def _row(frame: Frame, play: HeardPlay, name_width: int) -> Text:
     is_today = started.date() == frame.now.date()
     is_going = play.outcome == GOING
     when = f"{started:%H:%M:%S}" if is_today else f"{started:%m-%d %H:%M}"
-    left = Text(when.rjust(8 if frame.is_narrow else 11), "dim")
-    left.append("  ")
+    left = Text.assemble((when.rjust(8 if frame.is_narrow else 11), "dim"), "  ")
     if not frame.is_narrow:
         left.append(f"{'now' if is_going else clock(play.heard_s):>7}  ")
     if name_width:
@@ -275,7 +278,7 @@ def _row(frame: Frame, play: HeardPlay, name_width: int) -> Text:
     right = Text(percent(play.confidence), "dim")
     ended = "" if is_going else OUTCOMES.get(play.outcome, "")
     if ended:
-        right = Text(f"{ended}  ", "yellow").append(right)
+        right = Text.assemble((f"{ended}  ", "yellow"), right)
     return _spread(left, right, frame.columns)
 
 
