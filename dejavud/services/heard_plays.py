@@ -40,12 +40,14 @@ class HeardPlay:
 
     def lies_at(self, delta: int) -> bool:
         """Tell whether it is, or was, taken to lie at `delta`."""
-        return any(abs(delta - known) <= NEAR_FRAMES for known in (self.delta, *self.past))
+        recorded = (last_delta(record) for record in self.records)
+        return any(abs(delta - known) <= NEAR_FRAMES for known in (self.delta, *self.past, *recorded))
 
     def lay(self, delta: int) -> None:
         """Take it to lie at `delta`."""
-        if not self.lies_at(delta):
-            self.past.append(self.delta)
+        was = self.delta
+        if abs(delta - was) > NEAR_FRAMES and all(abs(was - past) > NEAR_FRAMES for past in self.past):
+            self.past.append(was)
         self.delta = delta
 
     @property

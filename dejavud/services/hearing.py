@@ -329,7 +329,7 @@ class Hearing:
         begun = play.records[0].first_frame
         if begun < first + TRUSTED_FRAMES:
             play.first_frame = begun
-        if exact.end_frame >= play.seen_frame - 2 * HOP_FRAMES:
+        if exact.end_frame >= play.seen_frame - 3 * HOP_FRAMES:  # no older record than the tracker is late
             play.lay(last_delta(exact))
         play.seen_frame = max(play.seen_frame, exact.end_frame)
         has_moved = abs(play.first_frame - first) > MOVED_FRAMES or n_gaps != len(play.gaps)
