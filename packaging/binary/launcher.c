@@ -25,7 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { EXIT_CANNOT_START = 4, MAX_DESCRIPTION = 4096, FOOTER_BYTES = 32, MAX_OPTIONS = 12 };
+enum { EXIT_CANNOT_START = 4, MAX_DESCRIPTION = 4096, FOOTER_BYTES = 32, MAX_ARGUMENTS = 8192 };
 
 extern char **environ;
 
@@ -124,7 +124,7 @@ static bool machine_has_all(const struct bundle *bundle) {
 
 /* Become the interpreter of the unpacked folder `base`. */
 static _Noreturn void become_python(const struct bundle *bundle, const char *base, char *const options[], char *const arguments[]) {
-    char python[MAX_PATH], libraries[MAX_PATH], loader[MAX_PATH], name[MAX_PATH], *argv[MAX_OPTIONS + 1024 * 8];
+    char python[MAX_PATH], libraries[MAX_PATH], loader[MAX_PATH], name[MAX_PATH], *argv[MAX_ARGUMENTS + 1];
     size_t n = 0;
     join(python, base, "bin/dejavud");
     join(libraries, base, "libc");
@@ -138,7 +138,7 @@ static _Noreturn void become_python(const struct bundle *bundle, const char *bas
         argv[n++] = name;
     }
     while (*options) argv[n++] = *options++;
-    while (*arguments && n < sizeof argv / sizeof *argv - 1) argv[n++] = *arguments++;
+    while (*arguments && n < MAX_ARGUMENTS) argv[n++] = *arguments++;
     if (*arguments) fail("there are too many arguments");
     argv[n] = NULL;
     execv(is_own ? loader : python, argv);
@@ -150,12 +150,6 @@ static _Noreturn void become_python(const struct bundle *bundle, const char *bas
 static const char *last_of(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
-}
-
-/* Evaluating recognition is the one command that the client does not leave to the daemon. */
-static bool is_evaluation(char *const *arguments) {
-    while (*arguments && (*arguments)[0] == '-') arguments++;
-    return *arguments && strcmp(*arguments, "evaluate") == 0;
 }
 
 /* What a person's own Python is set to is not for ours; its children get what ours needs. */
@@ -181,9 +175,10 @@ static void set_environment(const char *modules) {
 
 static _Noreturn void become_program(const struct bundle *bundle, bool is_client, char *const *arguments) {
     static char client[] = "import sys; del sys.argv[0]; from dejavuctl.__main__ import main; sys.exit(main())";
-    static char daemon[] = "import sys; del sys.argv[0]; from dejavud.__main__ import main; sys.exit(main())";
+    /* structlog would import rich, which the client draws with, a sixth of the daemon's imports, for tracebacks in colour. */
+    static char daemon[] = "import sys; del sys.argv[0]; sys.modules['rich'] = None; from dejavud.__main__ import main; sys.exit(main())";
     char cache[MAX_PATH], base[MAX_PATH], modules[2 * MAX_PATH] = "", self[MAX_PATH] = "";
-    int n_parts = is_client && !is_evaluation(arguments) ? 1 : bundle->n_parts;
+    int n_parts = is_client ? 1 : bundle->n_parts;
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) fail("/proc/self/exe cannot be read: %s", strerror(errno));
     find_cache(cache);
     join(base, cache, bundle->parts[0].folder);
