@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import trio
 from service_parts import PARAMS, RATE_HZ, WatchedIndex, published
+from stations import HttpStation, Page, encoded
 from test_services_listeners import Bench, index, library, piece
 
 from dejavud.errors import (
@@ -144,6 +145,40 @@ async def test_an_index_that_is_away_holds_sound_up_that_can_wait(
             away.clear()
         await until(bench, "match.started")
         await until(bench, "match.ended")
+
+
+async def test_what_is_live_passes_unheard_while_the_index_is_away(
+    index: WatchedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A station is not held up: the listener says why nothing is recognized, stays connected, and hears what comes when the index is back."""
+    away = threading.Event()
+    away.set()
+    lookup = index.lookup
+
+    def far(hashes: Hashes, *, timeout_s: float | None = None) -> Hits:
+        if away.is_set():
+            raise IndexAway(url="there", reason="the line is down")
+        return lookup(hashes, timeout_s=timeout_s)
+
+    monkeypatch.setattr(index, "lookup", far)
+    first, second = (
+        encoded(np.concatenate([piece(seed, 8), np.zeros(8 * RATE_HZ)]), RATE_HZ, "mp3") for seed in (1, 2)
+    )
+    station = HttpStation({"/live": Page((first,), is_held=True)})
+    with station.on_air():
+        async with listening(index) as bench:
+            await bench.listeners.add("station", f"{station.url}/live")
+            while (view := bench.listeners.view_of("station"))["heard_s"] < 12:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            assert (view["state"], view["n_retries"]) == ("waiting", 0)
+            assert "nothing can be recognized: " in view["reason"]
+            assert "line is down" in view["reason"]
+            away.clear()
+            station.pages = {"/live": Page((second,), is_held=True)}
+            station.drop()
+            await until(bench, "match.started")
+            [started] = [event.data for event in bench.events if event.topic == "match.started"]
+            assert started["track"]["title"] == "piece 2"
 
 
 async def test_what_is_wrong_with_sound_is_told_to_its_sender(index: WatchedIndex) -> None:
