@@ -235,6 +235,7 @@ def test_nothing_is_asked_but_at_first_and_pictures_are_few(
     command, environment = client_command
     with in_terminal(command, environment) as seen:
         seen.sees("▸ kitchen · listening")
+        seen.until(lambda _: "history.list" in [one.request.method for one in daemon.asked])
         n_asked, n_before, started = len(daemon.asked), len(seen.raw), time.monotonic()
         for n in range(200):
             station.send(meter(level_db=-10.0 - n % 40))
@@ -267,3 +268,20 @@ def test_a_history_that_cannot_be_read_is_said(
     with in_terminal([*command, "--no-history"], environment) as seen:
         assert "played" not in seen.sees("▸ kitchen")
     assert "history.list" not in [one.request.method for one in daemon.asked]
+
+
+def test_one_listener_alone_is_looked_at(
+    daemon: FakeDaemon, station: Station, client_command: tuple[list[str], dict[str, str]]
+) -> None:
+    """With --listener others are neither shown nor asked about nor counted, and the one may come later; with -n the view ends with a play."""
+    command, environment = client_command
+    with in_terminal([*command, "--listener", "cellar", "-n", "1"], environment) as seen:
+        seen.sees("there is no listener 'cellar'")
+        station.send(station.make("match.ended", **play()))
+        station.send(station.make("listener.started", **listener(listener="cellar", plays=[])))
+        seen.sees("▸ cellar")
+        assert "Song 7" not in seen.text
+        [asked] = [one.params for one in daemon.asked if one.request.method == "history.list"]
+        assert asked["listener"] == "cellar"
+        station.send(station.make("match.ended", **play(listener="cellar")))
+        assert seen.ended() == 0

@@ -124,6 +124,8 @@ def _foot(frame: Frame) -> Text:
 def _listeners(frame: Frame, room: int) -> list[Text]:
     """Return the listeners in `room` lines: each with all that is known, or only the chosen one, or one a line around it."""
     scene = frame.scene
+    if not scene.is_known:
+        return [Text("asking the daemon", "dim")][:room]
     if not scene.listeners:
         one = f"there is no listener {scene.only!r}" if scene.only else "the daemon listens to nothing yet"
         return [Text(f"{one}; see dejavuctl listen add --help", "dim")][:room]

@@ -87,6 +87,7 @@ class Scene:
     """All listeners and the last plays; `is_changed` until whoever draws has taken note.
 
     only : the name of the one listener that is looked at; None looks at all.
+    is_known : whether the daemon has said which listeners there are.
     """
 
     def __init__(self, only: str | None = None) -> None:
@@ -96,6 +97,7 @@ class Scene:
         self.chosen: str | None = None
         self.n_ended = self.n_lost = 0
         self.note = ""
+        self.is_known = False
         self.is_changed = True
 
     @property
@@ -124,7 +126,7 @@ class Scene:
             if play.outcome == GOING and not play.id.startswith(f"{daemon}-"):
                 self.plays[play.id] = replace(play, outcome=CUT_OFF)
         self.choose(0)
-        self.is_changed = True
+        self.is_known = self.is_changed = True
 
     def show_history(self, plays: Iterable[View]) -> None:
         """Take plays of the history; what an event has told of one since then is newer."""
