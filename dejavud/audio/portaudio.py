@@ -29,6 +29,7 @@ _NO_PYAUDIO = (
     "(in the environment that dejavud runs in)"
 )
 _NO_PORTAUDIO = "the PortAudio library is missing ({error}); type: apt install libportaudio2"
+_NO_ALSA_LIBRARY = "the ALSA library is missing ({error}); type: apt install libasound2-plugins (which brings it, and PulseAudio's part in it)"
 _NO_DEVICE = (
     "this machine has no audio input; plug in a microphone, or see with 'arecord -L' whether the daemon's user may use "
     "the one there is (group audio, or the PulseAudio or PipeWire session of the user who is logged in)"
@@ -129,8 +130,11 @@ def _pyaudio() -> Any:  # noqa: ANN401  # PyAudio has no types
         return import_module("pyaudio")
     except ModuleNotFoundError as error:
         raise MicrophoneUnavailable(reason=_NO_PYAUDIO) from error
-    except ImportError as error:  # its extension does not find libportaudio.so
-        raise MicrophoneUnavailable(reason=_NO_PORTAUDIO.format(error=error)) from error
+    except (
+        ImportError
+    ) as error:  # its extension does not find libportaudio.so, or that, where it came with us, libasound.so
+        reason = _NO_ALSA_LIBRARY if "libasound" in str(error) else _NO_PORTAUDIO
+        raise MicrophoneUnavailable(reason=reason.format(error=error)) from error
 
 
 def _initialize() -> Any:  # noqa: ANN401

@@ -24,9 +24,7 @@ LEFT_OUT = (
     "hypercorn/asyncio/*", "mutagen/_tools/*", "pycparser/*", "pycparser-*",
     # coloured source code and Markdown: rich can draw them, and nothing of ours asks it to
     "pygments/*", "pygments-*", "markdown_it/*", "markdown_it_py-*", "mdurl/*", "mdurl-*",
-    # evaluating recognition: needs nearly all of SciPy, and draws with matplotlib
-    "dejavud/evaluation/*",
-    # all of SciPy but its compiled transform: see replacements/
+    # all of SciPy but its compiled transform: see replacements/.  What evaluates recognition needs nearly all of it, and matplotlib.
     "scipy.libs/*", "scipy-*",
 )  # fmt: skip
 

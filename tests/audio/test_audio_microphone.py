@@ -181,14 +181,19 @@ def test_without_pyaudio_the_error_says_what_to_type() -> None:
     assert "pip install pyaudio" in printed
 
 
-def test_without_portaudio_the_error_names_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where PyAudio is there but libportaudio is not, the error says which package brings it."""
+@pytest.mark.parametrize(
+    ("library", "package"), [("libportaudio.so.2", "libportaudio2"), ("libasound.so.2", "libasound2-plugins")]
+)
+def test_without_its_libraries_the_error_says_which_package_brings_the_missing_one(
+    library: str, package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where PyAudio is there but libportaudio is not, or, in the single file, libasound, the error names it."""
     (tmp_path / "pyaudio.py").write_text(
-        "raise ImportError('libportaudio.so.2: cannot open shared object file: No such file or directory')"
+        f"raise ImportError('{library}: cannot open shared object file: No such file or directory')"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "pyaudio", raising=False)
-    with pytest.raises(MicrophoneUnavailable, match=r"libportaudio\.so\.2.*apt install libportaudio2"):
+    with pytest.raises(MicrophoneUnavailable, match=rf"{library}: cannot open.*apt install {package}\b"):
         list_devices()
 
 
