@@ -263,8 +263,10 @@ class Hearing:
         own = moved(part, -self._origin)
         hits = self.library.index.lookup(own.hashes, timeout_s=self.library.lookup_s)
         read, n_frames = self.library.constellations.read, self.library.n_frames(self.params)
-        final = self._tracker.feed(own, hits, read, n_frames)
-        self._tracked_to = part.end_frame
+        try:
+            final = self._tracker.feed(own, hits, read, n_frames)
+        finally:
+            self._tracked_to = part.end_frame  # it has taken the part, even where the index went away while it looked
         self._tie(map(self._placed, final), map(self._placed, self._tracker.sounding()))
 
     def _placed(self, play: Play) -> Play:
