@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
@@ -133,7 +132,7 @@ class Mount:
         try:
             with urllib.request.urlopen(self.source, timeout=READY_S) as stream:  # noqa: S310 - of our own station
                 return bool(stream.read(1))
-        except urllib.error.HTTPError:
+        except OSError:  # there is no such programme yet
             return False
 
     def ear(self) -> list[str]:
@@ -191,8 +190,14 @@ def station(kinds: Sequence[str] = ("mp3",)) -> Iterator[list[Mount]]:
             _until(lambda: _accepts(port), server, folder / "said")
             yield [Mount(f"http://127.0.0.1:{port}/programme{n}.{kind}", kind) for n, kind in enumerate(kinds)]
         finally:
+            ended = server.poll()
             server.terminate()
             server.wait()
+            if ended is not None:
+                logs = [path for path in (folder / "said", folder / "error") if path.exists()]
+                sys.stderr.write(
+                    f"icecast ended by itself with {ended}:\n" + "".join(path.read_text()[-2000:] for path in logs)
+                )
 
 
 class Player:
