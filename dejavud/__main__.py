@@ -63,9 +63,15 @@ def _leave(status: int) -> NoReturn:
 
 
 def _run(config: Config) -> int:
+    from dejavud.config.hidden import secrets_of  # noqa: PLC0415 - see the module's first words
     from dejavud.logs import configure_logs  # noqa: PLC0415 - see the module's first words
 
-    configure_logs(config.log.level, config.log.format)
+    book = configure_logs(
+        config.log.level,
+        config.log.format,
+        secrets=secrets_of(config),
+        journal=os.environ.get("JOURNAL_STREAM", ""),
+    )
     _allow_descriptors()
     try:
         import trio  # noqa: PLC0415 - see the module's first words
@@ -73,7 +79,7 @@ def _run(config: Config) -> int:
         from dejavud import daemon  # noqa: PLC0415
 
         async def run() -> None:
-            await daemon.main(config, notify_socket=os.environ.get("NOTIFY_SOCKET"))
+            await daemon.main(config, book, notify_socket=os.environ.get("NOTIFY_SOCKET"))
 
         trio.run(run)
     except KeyboardInterrupt:  # before the daemon listened to signals

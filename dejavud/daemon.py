@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
     from dejavud.config import Address, Config
     from dejavud.index.open import KeptIndex
+    from dejavud.logs import LogBook
     from dejavud.services.workers import Workers
 
 log = structlog.get_logger(__name__)
@@ -77,7 +78,7 @@ _KILLED_BY = 128
 """What a shell adds to a signal's number for the exit status of what it ended."""
 
 
-async def main(config: Config, *, notify_socket: str | None) -> None:
+async def main(config: Config, book: LogBook, *, notify_socket: str | None) -> None:
     """Run the daemon until SIGTERM, SIGINT or the command ``shutdown``; then end it in order.
 
     A second signal ends it at once; nothing that was committed is lost.  Raises, in groups, the `DejavudError` for which
@@ -101,7 +102,8 @@ async def main(config: Config, *, notify_socket: str | None) -> None:
                 for keeper in keepers(kept, workers):
                     await keeping.start(keeper.serve)
                 hub = EventHub(keep=config.events.keep, keep_bytes=config.events.keep_bytes)
-                await _serve(config, kept, workers, Lifetime(hub, stop, started_s, notify_socket))
+                keeping.start_soon(book.serve)
+                await _serve(config, kept, workers, Lifetime(hub, book, stop, started_s, notify_socket))
     log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
 
 
@@ -111,10 +113,13 @@ class Lifetime:
     endpoints : where each interface can be reached; filled as they start.
     """
 
-    def __init__(self, hub: EventHub, stop: trio.Event, started_s: float, notify_socket: str | None) -> None:
+    def __init__(
+        self, hub: EventHub, book: LogBook, stop: trio.Event, started_s: float, notify_socket: str | None
+    ) -> None:
         self.stop = stop
         self.started_s = started_s
         self.hub = hub
+        self.book = book
         self.endpoints: dict[str, str | list[str]] = {}
         self._notify = partial(notify, notify_socket)
 
@@ -139,7 +144,7 @@ async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Li
     uploads = UploadStore(
         make_uploads_dir(Path(config.data.dir)), max_bytes=config.limits.upload_bytes, max_open=config.limits.uploads
     )
-    async with _ended_with_block() as publishing:
+    async with services.loop.measuring(), _ended_with_block() as publishing:
         publisher = partial(serve_publisher, lifetime.hub, settings=PublisherSettings(config.events.endpoint))
         lifetime.endpoints["events"] = await publishing.start(publisher)
         await publishing.start(services.recorder.serve)
@@ -239,7 +244,13 @@ def _services(
         hub=hub,
         hooks=make_hooks(config.hooks, hub, listeners.view, workers.thread),
         params=profile.params,
-        daemon=Daemon(lifetime.started_s, without_password(config.data.url), lifetime.endpoints, lifetime.stop),
+        daemon=Daemon(
+            lifetime.started_s,
+            without_password(config.data.url),
+            lifetime.endpoints,
+            lifetime.stop,
+            lambda: lifetime.book.troubles,
+        ),
     )
 
 

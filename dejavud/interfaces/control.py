@@ -15,16 +15,19 @@ import zmq
 from dejavud.errors import Busy, DejavudError, InternalError, InvalidRequest, RequestCancelled, ShuttingDown
 from dejavud.interfaces.control_feeds import ControlFeeds
 from dejavud.interfaces.control_uploads import ChunkedUploads, check_chunk
+from dejavud.interfaces.guard import wanted_token
 from dejavud.interfaces.serving import serve_until_cancelled
 from dejavud.interfaces.zmq_trio import open_bound
 from dejavud.services.commands import Call, no_progress
 from dejavud.services.feeds import nobody_listens
+from dejavud.services.requests import CANCELLED, OK, id_of
 from dejavud.wire.endpoints import ipc_path
 from dejavud.wire.messages import CHUNK_BYTES, Reply, Request, check_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from dejavud.interfaces.guard import Token
     from dejavud.interfaces.zmq_trio import TrioSocket
     from dejavud.services.commands import CommandTable
     from dejavud.services.feeds import Feeding
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 _PROGRESS_INTERVAL_S = 0.05
 _MAX_FRAMES = 2
+_SHOWN_METHOD = 80
 _HEARTBEAT_MS = 5000
 _HEARTBEAT_TIMEOUT_MS = 30_000
 
@@ -50,7 +54,7 @@ class ControlSettings:
     """
 
     endpoint: str
-    token: str | None = None
+    token: str | Token | None = None
     max_requests: int = 256
     max_client_requests: int = 64
     max_client_uploads: int = 8
@@ -123,6 +127,7 @@ class _Server:
         self._feeds = ControlFeeds(feeding, idle_s=settings.upload_idle_s, holders=background)
         self._running: dict[tuple[bytes, RequestId], trio.CancelScope] = {}
         self._is_stopping = False
+        self._log = table.requests
 
     async def run(self, stop: trio.Event) -> None:
         """Serve until `stop`; then refuse what comes until what is in work is done."""
@@ -146,13 +151,15 @@ class _Server:
                 raise InvalidRequest(reason="a message has one frame of JSON and at most one of audio")
             request = Request.from_bytes(frames[0])
             request_id = request.id
-            check_token(self._settings.token, request.token)
+            check_token(wanted_token(self._settings.token), request.token)
             if request.method == "cancel":
                 self._send(sender, Reply(request.id, result=self._cancel(sender, request)))
                 return
             self._check_room(sender, request)
         except DejavudError as error:
-            self._send(sender, Reply.of_error(request_id, error))
+            with self._log.opened("control", _log_id(sender, request_id)) as entry:
+                entry.fail(error)
+                self._send(sender, Reply.of_error(request_id, error))
             return
         self._running[sender.identity, request.id] = scope = trio.CancelScope()
         requests.start_soon(self._serve, sender, request, frames[1] if len(frames) > 1 else None, scope)
@@ -180,20 +187,26 @@ class _Server:
     async def _serve(self, sender: _Sender, request: Request, audio: bytes | None, scope: trio.CancelScope) -> None:
         """Do one request and reply: the border that contains its errors."""
         reply = Reply.of_error(request.id, RequestCancelled())
-        try:
-            with scope:
-                reply = Reply(request.id, result=await self._perform(sender, request, audio, scope))
-        except DejavudError as error:
-            reply = Reply.of_error(request.id, error)
-        except Exception as error:  # noqa: BLE001 - the border of one request
-            _LOG.exception("control_request_failed", method=request.method)
-            reply = _internal_error(request.id, error)
-        except trio.Cancelled:  # the grace period is over
-            reply = Reply.of_error(request.id, ShuttingDown())
-            raise
-        finally:
-            del self._running[sender.identity, request.id]
-            self._send(sender, reply)
+        with self._log.opened("control", _log_id(sender, request.id)) as entry:
+            entry.outcome = CANCELLED
+            entry.fields |= {"method": request.method[:_SHOWN_METHOD], "received_bytes": len(audio or b"")}
+            try:
+                with scope:
+                    reply = Reply(request.id, result=await self._perform(sender, request, audio, scope))
+                    entry.outcome = OK
+            except DejavudError as error:
+                entry.fail(error)
+                reply = Reply.of_error(request.id, error)
+            except Exception as error:  # noqa: BLE001 - the border of one request
+                _LOG.exception("control_request_failed", method=request.method)
+                entry.fail(error)
+                reply = _internal_error(request.id, error)
+            except trio.Cancelled:  # the grace period is over
+                reply = Reply.of_error(request.id, ShuttingDown())
+                raise
+            finally:
+                del self._running[sender.identity, request.id]
+                self._send(sender, reply)
 
     async def _perform(
         self, sender: _Sender, request: Request, audio: bytes | None, scope: trio.CancelScope
@@ -241,6 +254,10 @@ class _Server:
         if not is_sent:
             _LOG.debug("control_client_left", request=reply.id)
         return is_sent
+
+
+def _log_id(sender: _Sender, request_id: RequestId | None) -> str | None:
+    return id_of(sender.identity.hex()[-8:], request_id)
 
 
 class _Notifier:

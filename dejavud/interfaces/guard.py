@@ -8,7 +8,7 @@ With a token neither matters, for no foreign page has it and browsers do not add
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 _SCHEME = "bearer "
 
 
+@dataclass(slots=True)
+class Token:
+    """A token that may be changed while doors are open: those who hold this ask for the new one from then on."""
+
+    value: str | None = field(default=None, repr=False)
+
+
+def wanted_token(token: str | Token | None) -> str | None:
+    """Return what a client has to send just now; None where nothing is asked."""
+    return token.value if isinstance(token, Token) else token
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """The rules of one listener.
@@ -29,14 +41,14 @@ class Guard:
     """
 
     host: str
-    token: str | None
+    token: str | Token | None = field(repr=False)
 
     def check_sender(self, headers: Iterable[tuple[bytes, bytes]], *, host_matters: bool = True) -> None:
         """Raise `Forbidden` when a foreign web page sent this.  Header names are in lower case.
 
         Where every browser sends an ``Origin`` (WebSocket) the ``Host`` need not matter.
         """
-        if self.token is not None:
+        if wanted_token(self.token) is not None:
             return
         found = {name: value.decode("latin-1") for name, value in headers}
         if host_matters and not self._is_ours(_host_of("//" + found.get(b"host", ""))):
@@ -53,7 +65,7 @@ class Guard:
         """Raise `Unauthorized` unless ``Authorization: Bearer`` brings the token that is set."""
         given = next((value.decode("latin-1") for name, value in headers if name == b"authorization"), "")
         is_bearer = given[: len(_SCHEME)].lower() == _SCHEME
-        check_token(self.token, given[len(_SCHEME) :].strip() if is_bearer else None)
+        check_token(wanted_token(self.token), given[len(_SCHEME) :].strip() if is_bearer else None)
 
     def _is_ours(self, host: str | None) -> bool:
         if host is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,19 +18,23 @@ from dejavud.interfaces.guard import Guard
 from dejavud.interfaces.http_body import Body, BodyLimits
 from dejavud.interfaces.http_connection import run_connection
 from dejavud.interfaces.http_events import EVENTS_PATH, EventFeed
-from dejavud.interfaces.http_routes import BODY, HEALTH_PATH, Routes, error_response
+from dejavud.interfaces.http_routes import BODY, PROBE_PATHS, Routes, error_response, known_error
 from dejavud.interfaces.serving import Gone, serve_until_cancelled
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
+from dejavud.services.requests import CANCELLED, sane_id
 from dejavud.wire.codec import encode
 from dejavud.wire.endpoints import HTTP_PORT
 from dejavud.wire.messages import error_body
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Iterator
 
+    from dejavud.interfaces.guard import Token
     from dejavud.interfaces.tcp import PacedStream
     from dejavud.services.commands import CommandTable
     from dejavud.services.events import EventHub
+    from dejavud.services.requests import Request
     from dejavud.services.uploads import UploadStore
 
     Scope = Any  # ASGI's own loose types
@@ -41,13 +44,17 @@ if TYPE_CHECKING:
 
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 _HEAD_BYTES = 1 << 14
+REQUEST_ID = b"x-request-id"
+"""The header by which a client, or what is between us, names a request, and which each answer has."""
+_SHOWN_PATH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Where to listen, for whom, and what a client may cost.
 
-    token : asked of every request but ``/healthz``; None asks nothing and answers loopback's names only.
+    socket : one that listens there already; None opens one.
+    token : asked of every request but ``/healthz`` and ``/readyz``; None asks nothing and answers loopback's names only.
     max_requests : in work at a time, `Busy` beyond; max_subscribers : to events; max_connections : open at a time.
     body_idle_s, body_total_s : how long a body may pause, and take.
     send_s : how long a client may not read its answer.
@@ -58,7 +65,8 @@ class HttpSettings:
 
     host: str = "127.0.0.1"
     port: int = HTTP_PORT
-    token: str | None = None
+    socket: socket.socket | None = None
+    token: str | Token | None = None
     max_requests: int = 64
     max_subscribers: int = 1000
     max_connections: int = 1536
@@ -82,12 +90,12 @@ async def serve_http(
 
     Reports its URL when it can be reached.  Raises `AddressInUse`.
     """
-    listener = await open_listener(settings.host, settings.port, "HTTP")
+    listener = await open_listener(settings.host, settings.port, "HTTP", settings.socket)
     config = _hypercorn_config(settings)
 
     async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
         feed = EventFeed(hub, stop, settings.heartbeat_s)
-        app = wrap_app(_Application(Routes(table, uploads, feed), uploads.max_bytes, settings), 0, "asgi")
+        app = wrap_app(_Application(Routes(table, uploads, feed), uploads, settings), 0, "asgi")
         context = WorkerContext(None)
 
         async def handle(stream: PacedStream) -> None:
@@ -133,38 +141,38 @@ async def _refuse_connection(stream: PacedStream) -> None:
 class _Application:
     """The ASGI application: the border of each request, where everything that goes wrong becomes an answer."""
 
-    def __init__(self, routes: Routes, max_bytes: int, settings: HttpSettings) -> None:
+    def __init__(self, routes: Routes, uploads: UploadStore, settings: HttpSettings) -> None:
         self._guard = Guard(settings.host, settings.token)
         self._limits = BodyLimits(settings.body_idle_s, settings.body_total_s)
         self._requests = _Room(settings.max_requests, "requests")
         self._subscribers = _Room(settings.max_subscribers, "subscribers to events")
-        self._max_bytes = max_bytes
+        self._uploads = uploads
+        self._log = routes.requests
         self._router = routes.router()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = time.perf_counter()
-        body = Body(dict(Headers(scope=scope)), receive, self._limits, self._max_bytes)
-        exchange = _Exchange(send, body)
-        try:
-            await self._answer(scope, body, exchange)
-        except Gone:
-            _LOG.debug("http_client_left", method=scope["method"], path=scope["path"])
-            return
-        await exchange.finish()
-        _LOG.debug(
-            "http_request_answered",
-            method=scope["method"],
-            path=scope["path"],
-            status=exchange.status,
-            duration_ms=round((time.perf_counter() - started) * 1000, 1),
-        )
+        headers = Headers(scope=scope)
+        body = Body(dict(headers), receive, self._limits, self._uploads.max_bytes)
+        with self._log.opened("http", sane_id(headers.get(REQUEST_ID.decode(), ""))) as request:
+            exchange = _Exchange(send, body, request.id)
+            try:
+                await self._answer(scope, body, exchange, request)
+                await exchange.finish()
+            except Gone:
+                request.outcome = CANCELLED
+            request.fields |= {
+                "method": scope["method"],
+                "path": scope["path"][:_SHOWN_PATH],
+                "status": exchange.status,
+            }
+            request.fields |= {"received_bytes": body.n_bytes, "sent_bytes": exchange.n_bytes}
 
-    async def _answer(self, scope: Scope, body: Body, exchange: _Exchange) -> None:
+    async def _answer(self, scope: Scope, body: Body, exchange: _Exchange, request: Request) -> None:
         """Answer one request, well or with an error; raises `Gone` when nobody waits for it."""
         scope = {**scope, "app": self, "state": {BODY: body}}
         try:
             self._guard.check_sender(scope["headers"])
-            if scope["path"] == HEALTH_PATH:
+            if scope["path"] in PROBE_PATHS:
                 await self._router(scope, body.receive, exchange.send)
                 return
             self._guard.check_token(scope["headers"])
@@ -173,7 +181,9 @@ class _Application:
         except Gone:
             raise
         except Exception as error:  # noqa: BLE001 - the border of one request
-            await error_response(scope, error)(scope, body.receive, exchange.send)
+            known = known_error(scope, error)
+            request.fail(known)
+            await error_response(scope, known)(scope, body.receive, exchange.send)
 
 
 class _Room:
@@ -203,8 +213,9 @@ class _Exchange:
     full queue of unread pieces would keep hypercorn's own last message from ever being delivered.
     """
 
-    def __init__(self, send: Send, body: Body) -> None:
-        self.status = 0
+    def __init__(self, send: Send, body: Body, request_id: str) -> None:
+        self.status = self.n_bytes = 0
+        self._id = request_id.encode()
         self._send = send
         self._body = body
 
@@ -212,7 +223,9 @@ class _Exchange:
         """Send all of a message but the end of the answer, which `finish` sends."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), (REQUEST_ID, self._id)]}
         if message["type"] == "http.response.body":
+            self.n_bytes += len(message.get("body", b""))
             message = {**message, "more_body": True}
         await self._send(message)
 

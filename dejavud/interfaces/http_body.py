@@ -62,7 +62,7 @@ class Body:
         self.receive = receive
         self._limits = limits
         self._max_bytes = max_bytes + (_FORM_OVERHEAD_BYTES if self.is_form else 0)
-        self._n_bytes = 0
+        self.n_bytes = 0
         self._deadline = math.inf
 
     async def read(self) -> bytes:
@@ -71,8 +71,8 @@ class Body:
             raise self._too_large()
         while not self.is_read:
             chunk = await self._receive_chunk()
-            self._n_bytes += len(chunk)
-            if self._n_bytes > self._max_bytes:
+            self.n_bytes += len(chunk)
+            if self.n_bytes > self._max_bytes:
                 raise self._too_large()
             if chunk:
                 return chunk

@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 UPLOAD_PATH = "/upload"
-HEALTH_PATH = "/healthz"
+HEALTH_PATH, READY_PATH = "/healthz", "/readyz"
+PROBE_PATHS = frozenset({HEALTH_PATH, READY_PATH})
+"""What those who look after the daemon ask, without a token and beside the requests that there may be at a time."""
 BODY = "body"
 """The key of the request's state under which its `Body` is."""
 
@@ -82,6 +84,7 @@ class Routes:
         self._table = table
         self._uploads = uploads
         self._feed = feed
+        self.requests = table.requests
 
     def router(self) -> Router:
         """Return the table of addresses."""
@@ -109,7 +112,9 @@ class Routes:
                 Route(CSV_PATH, self._export_matches, methods=["GET"]),
                 Route(EVENTS_PATH, self._events, methods=["GET"]),
                 Route("/v1/status", self._status, methods=["GET"]),
+                Route("/metrics", self._metrics, methods=["GET"]),
                 Route(HEALTH_PATH, self._health, methods=["GET"]),
+                Route(READY_PATH, self._ready, methods=["GET"]),
             ],
             redirect_slashes=False,
             default=_nothing_there,
@@ -233,6 +238,14 @@ class Routes:
     async def _health(self, _request: Request) -> Response:
         return _json({"status": "ok"})
 
+    async def _ready(self, _request: Request) -> Response:
+        answer = await self._table.call("ready", {}, Call())
+        return _json(answer, _OK if answer["ready"] else _UNAVAILABLE, {} if answer["ready"] else {"retry-after": "1"})
+
+    async def _metrics(self, request: Request) -> Response:
+        page = await self._call("metrics", _query(request), request)
+        return Response(page["text"], _OK, {**_HEADERS, "content-type": page["content_type"]})
+
     async def _call(self, command: str, params: Params, request: Request, form: Form | None = None) -> Params:
         """Run a command for as long as its client waits."""
         body = _body_of(request)
@@ -246,15 +259,27 @@ class Routes:
         return await run_unless(body.until_gone, partial(self._table.call, command, params, Call(audio=audio)))
 
 
-def error_response(scope: Scope, error: Exception) -> Response:
-    """Return the answer that reports `error`, in the shape that the address's clients know."""
-    headers: dict[str, str] = {}
+def known_error(scope: Scope, error: Exception) -> DejavudError:
+    """Return what `error` is to a client; a bug is logged with all there is to say."""
     if isinstance(error, HTTPException):  # starlette's only one: an address that does not take this method
-        headers |= error.headers or {}
-        error = MethodNotAllowed(path=scope["path"], method=scope["method"])
-    if not isinstance(error, DejavudError):
-        _LOG.error("http_request_failed", method=scope["method"], path=scope["path"], exc_info=error)
-        error = InternalError(reason=f"{type(error).__name__} (the daemon's log has the details)")
+        return _WrongMethod((error.headers or {}).get("Allow", ""), path=scope["path"], method=scope["method"])
+    if isinstance(error, DejavudError):
+        return error
+    _LOG.error("http_request_failed", method=scope["method"], path=scope["path"], exc_info=error)
+    return InternalError(reason=f"{type(error).__name__} (the daemon's log has the details)")
+
+
+class _WrongMethod(MethodNotAllowed):
+    """With the methods that the address takes."""
+
+    def __init__(self, allowed: str, **details: object) -> None:
+        super().__init__(**details)
+        self.allowed = allowed
+
+
+def error_response(scope: Scope, error: DejavudError) -> Response:
+    """Return the answer that reports `error`, in the shape that the address's clients know."""
+    headers = {"allow": error.allowed} if isinstance(error, _WrongMethod) else {}
     status = _REQUEST_TIMEOUT if isinstance(error, SlowBody) else codes_of(error.code).http
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"

@@ -87,11 +87,13 @@ class PacedStream(trio.abc.HalfCloseableStream):
                 pass
 
 
-async def open_listener(host: str, port: int, what: str) -> trio.SocketListener:
-    """Return a listener on `host` (its first address) and `port`.
+async def open_listener(host: str, port: int, what: str, given: socket.socket | None = None) -> trio.SocketListener:
+    """Return a listener on `host` (its first address) and `port`, or on the socket that was `given` to us listening.
 
     Raises `AddressInUse` when another program has it, `InvalidConfig` when this machine has no such address.
     """
+    if given is not None:
+        return trio.SocketListener(trio.socket.from_stdlib_socket(given))
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:

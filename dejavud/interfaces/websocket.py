@@ -17,14 +17,18 @@ from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
 from dejavud.interfaces.websocket_v1 import SUBPROTOCOL, Session, SessionLimits
 from dejavud.services.commands import Call
+from dejavud.services.requests import CANCELLED, sane_id
 from dejavud.wire.codec import encode
 from dejavud.wire.codes import codes_of
 from dejavud.wire.endpoints import WEBSOCKET_PORT
 from dejavud.wire.messages import error_body
 
 if TYPE_CHECKING:
+    import socket
+
     from trio_websocket import WebSocketConnection, WebSocketRequest
 
+    from dejavud.interfaces.guard import Token
     from dejavud.interfaces.tcp import PacedStream
     from dejavud.services.commands import CommandTable
     from dejavud.services.events import EventHub
@@ -42,6 +46,7 @@ _INTERNAL = 1011
 class WebSocketSettings:
     """Where to listen, for whom, and what a client may cost.
 
+    socket : one that listens there already; None opens one.
     token : asked of every handshake (``Authorization: Bearer``); None asks nothing and refuses foreign pages.
     max_message_bytes : larger messages close the connection with 1009.
     upload_s : how long the sound of one request of ``dejavud.v1`` may take to come.
@@ -55,7 +60,8 @@ class WebSocketSettings:
 
     host: str = "127.0.0.1"
     port: int = WEBSOCKET_PORT
-    token: str | None = None
+    socket: socket.socket | None = None
+    token: str | Token | None = None
     max_message_bytes: int = 16 << 20
     upload_s: float = 600.0
     max_connections: int = 128
@@ -78,7 +84,7 @@ async def serve_websocket(
 
     Reports its URL when it can be reached.  Raises `AddressInUse`.
     """
-    listener = await open_listener(settings.host, settings.port, "WebSocket")
+    listener = await open_listener(settings.host, settings.port, "WebSocket", settings.socket)
 
     async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
         server = _Server(table, uploads, hub, settings, stop)
@@ -140,7 +146,9 @@ class _Server:
 
     async def _converse(self, request: WebSocketRequest) -> None:
         try:
-            self._admit(request)
+            with self._table.requests.opened("websocket", _request_id(request)) as handshake:
+                handshake.fields["handshake"] = True
+                self._admit(request)
         except DejavudError as error:
             body = encode({"error": error_body(error)})
             headers = [(b"Content-Type", b"application/json")]
@@ -176,6 +184,11 @@ class _Server:
             raise Busy(what=f"{self._settings.max_connections} WebSocket connections")
 
 
+def _request_id(request: WebSocketRequest) -> str | None:
+    given = next((value for name, value in request.headers if name == b"x-request-id"), b"")
+    return sane_id(given.decode("latin-1"))
+
+
 class _OldExchange:
     """Dejavu's own exchange on one connection: each message gets one text, in order."""
 
@@ -207,14 +220,18 @@ class _OldExchange:
     async def _answer(self, message: bytes | str) -> str:
         if isinstance(message, str):
             return legacy.WS_WANTS_BYTES
-        try:
-            found = await run_unless(self._until_closed, partial(self._recognize, message))
-        except Gone:
-            raise ConnectionClosed(self._connection.closed) from None
-        except Exception as error:  # noqa: BLE001 - the border of one message: the old clients know one sentence for all
-            if not isinstance(error, DejavudError):
-                _LOG.exception("websocket_message_failed")
-            return legacy.WS_FAILED
+        with self._table.requests.opened("websocket") as request:
+            request.fields["received_bytes"] = len(message)
+            try:
+                found = await run_unless(self._until_closed, partial(self._recognize, message))
+            except Gone:
+                request.outcome = CANCELLED
+                raise ConnectionClosed(self._connection.closed) from None
+            except Exception as error:  # noqa: BLE001 - the border of one message: the old clients know one sentence for all
+                if not isinstance(error, DejavudError):
+                    _LOG.exception("websocket_message_failed")
+                request.fail(error)
+                return legacy.WS_FAILED
         return legacy.song_name(found["matches"][0]["track"]) if found["matches"] else legacy.WS_NO_RESULT
 
     async def _recognize(self, message: bytes) -> dict[str, Any]:

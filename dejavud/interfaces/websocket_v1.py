@@ -29,6 +29,7 @@ from dejavud.interfaces.serving import Gone, run_unless
 from dejavud.interfaces.websocket_audio import AudioChannel
 from dejavud.services.commands import Call, parse_params
 from dejavud.services.event_handlers import Topics
+from dejavud.services.requests import CANCELLED, OK, id_of, new_id
 from dejavud.wire.codec import decode
 from dejavud.wire.messages import CHUNK_BYTES, Reply, Request
 
@@ -51,6 +52,7 @@ _KEYS = frozenset({"jsonrpc", "id", "method", "params", "audio", "token"})
 _MAX_TEXT = CHUNK_BYTES
 _PROGRESS_INTERVAL_S = 0.05
 _PING_S = 30.0
+_SHOWN_METHOD = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Session:
         self._is_held_up = False
         self._is_stopping = False
         self._reason = "shutting down"
+        self._log, self._log_id = table.requests, new_id()[:8]
         self._over = trio.Event()
         self._told = trio.Event()
         self._life = trio.CancelScope()
@@ -182,7 +185,9 @@ class Session:
         except DejavudError as error:
             if channel is not None:
                 channel.drop()
-            await self._send(Reply.of_error(request_id, error))
+            with self._log.opened("websocket", id_of(self._log_id, request_id)) as entry:
+                entry.fail(error)
+                await self._send(Reply.of_error(request_id, error))
             return
         self._running[request.id] = scope = trio.CancelScope()
         requests.start_soon(self._serve, request, channel, scope)
@@ -227,22 +232,28 @@ class Session:
     async def _serve(self, request: Request, channel: AudioChannel | None, scope: trio.CancelScope) -> None:
         """Do one request and reply: the border that contains its errors."""
         reply = Reply.of_error(request.id, RequestCancelled())
-        try:
-            with scope:
-                reply = Reply(request.id, result=await self._perform(request, channel))
-        except DejavudError as error:
-            reply = Reply.of_error(request.id, error)
-        except Exception as error:  # noqa: BLE001 - the border of one request
-            _LOG.exception("websocket_request_failed", method=request.method)
-            reply = _internal_error(request.id, error)
-        except trio.Cancelled:  # the grace period is over, or the client gone
-            reply = Reply.of_error(request.id, ShuttingDown())
-            raise
-        finally:
-            del self._running[request.id]
-            if channel is not None:
-                channel.drop()
-            await self._send(reply)
+        with self._log.opened("websocket", id_of(self._log_id, request.id)) as entry:
+            entry.outcome = CANCELLED
+            entry.fields["method"] = request.method[:_SHOWN_METHOD]
+            try:
+                with scope:
+                    reply = Reply(request.id, result=await self._perform(request, channel))
+                    entry.outcome = OK
+            except DejavudError as error:
+                entry.fail(error)
+                reply = Reply.of_error(request.id, error)
+            except Exception as error:  # noqa: BLE001 - the border of one request
+                _LOG.exception("websocket_request_failed", method=request.method)
+                entry.fail(error)
+                reply = _internal_error(request.id, error)
+            except trio.Cancelled:  # the grace period is over, or the client gone
+                reply = Reply.of_error(request.id, ShuttingDown())
+                raise
+            finally:
+                del self._running[request.id]
+                if channel is not None:
+                    channel.drop()
+                await self._send(reply)
 
     async def _perform(self, request: Request, channel: AudioChannel | None) -> dict[str, Any]:
         progress, limits = _Notifier(self._send, request.id), self._limits

@@ -10,9 +10,11 @@ import dataclasses
 import types
 import typing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dejavud.errors import InvalidRequest, UnknownCommand
+from dejavud.services.requests import Requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -74,10 +76,14 @@ class Command:
 
 
 class CommandTable:
-    """Every command of the daemon by name."""
+    """Every command of the daemon by name.
 
-    def __init__(self, commands: tuple[Command, ...]) -> None:
+    requests : where each leaves its line and its figures; a transport opens a request there before it calls.
+    """
+
+    def __init__(self, commands: tuple[Command, ...], requests: Requests | None = None) -> None:
         self._commands = {command.name: command for command in commands}
+        self.requests = requests or Requests()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,13 +93,17 @@ class CommandTable:
     async def call(self, name: str, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
         """Run a command and return its JSON object.
 
-        Raises `UnknownCommand`, `InvalidRequest` for unknown, missing or mistyped parameters, and whatever
+        Raises `UnknownCommand`, `InvalidRequest` for unknown, missing or mistyped parameters, `InternalError` for a bug, and whatever
         `DejavudError` the command itself ends with.  Cancellation cancels the command.
         """
         command = self._commands.get(name)
         if command is None:
             raise UnknownCommand(command=name, known=", ".join(self._commands))
-        return await command.handler(parse_params(command.params, params), call)
+        return await self.requests.run(name, partial(_run, command, params, call))
+
+
+async def _run(command: Command, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
+    return await command.handler(parse_params(command.params, params), call)
 
 
 def parse_params(kind: type, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of `kind`

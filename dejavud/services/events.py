@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import trio
 
+from dejavud.services.figures import Counter
 from dejavud.wire.codec import decode, encode
 
 if TYPE_CHECKING:
@@ -105,12 +106,13 @@ class Subscription:
     """One subscriber's place among the events; iterate it for its deliveries, as they come.
 
     lost : events that were asked for and dropped since the last delivery; the next one tells it.
+    n_lost : all of them.
     """
 
     def __init__(self, ring: _Ring, prefixes: tuple[str, ...], after: int) -> None:
         self._ring = ring
         self._seq = max(after, ring.before_first)
-        self.lost = self._seq - after
+        self.lost = self.n_lost = self._seq - after
         self._transient: dict[tuple[str, str], Event] = {}
         self._wakeup = trio.Event()
         self.ask_for(*prefixes)
@@ -129,6 +131,11 @@ class Subscription:
         """Return how many events are there to deliver."""
         kept = range(self._seq + 1, self._ring.last + 1)
         return sum(self.wants(self._ring[seq].topic) for seq in kept) + len(self._transient)
+
+    @property
+    def n_behind(self) -> int:
+        """Return how many events it has yet to look at, wanted or not; 0 where none is wanted."""
+        return self._ring.last - self._seq if self._wakeup.is_set() else 0
 
     def queued(self) -> Iterator[Delivery]:
         """Yield what is there to deliver and end, without waiting for more."""
@@ -175,7 +182,9 @@ class Subscription:
         """Count an event that has left the ring, where it was wanted and not yet delivered."""
         if event.seq is not None and self._seq < event.seq:
             self._seq = event.seq
-            self.lost += self.wants(event.topic)
+            if self.wants(event.topic):
+                self.lost += 1
+                self.n_lost += 1
 
     def show(self, key: tuple[str, str], event: Event) -> None:
         """Have a transient event delivered, in the place of the one before it that is still waiting."""
@@ -197,12 +206,25 @@ class EventHub:
     """Takes events from services and hands them to subscribers.  For the event loop's thread only; never blocks.
 
     daemon : a random id of this life of the daemon; under another one, numbers began anew.
+    published : how many of each topic.
     """
 
     def __init__(self, *, keep: int = KEEP, keep_bytes: int = KEEP_BYTES) -> None:
         self.daemon = secrets.token_hex(8)
         self._ring = _Ring(keep, keep_bytes)
         self._subscriptions: list[Subscription] = []
+        self._n_lost = 0
+        self.published = Counter("dejavud_events_total", "Events that were published, but for levels.", "topic")
+
+    @property
+    def n_behind(self) -> int:
+        """Return how many events the subscription has before it that is furthest behind, at most."""
+        return max((subscription.n_behind for subscription in self._subscriptions), default=0)
+
+    @property
+    def n_lost(self) -> int:
+        """Return how many events were lost to a subscription that wanted them, counted for each."""
+        return self._n_lost + sum(subscription.n_lost for subscription in self._subscriptions)
 
     @property
     def seq(self) -> int:
@@ -221,6 +243,7 @@ class EventHub:
         """
         event = self._made(topic, self._ring.last + 1, data)
         if event is not None:
+            self.published.add(topic)
             for gone in self._ring.append(event):
                 for subscription in self._subscriptions:
                     subscription.miss(gone)
@@ -262,6 +285,7 @@ class EventHub:
             yield subscription
         finally:
             self._subscriptions.remove(subscription)
+            self._n_lost += subscription.n_lost
 
     def _made(self, topic: str, seq: int | None, data: Mapping[str, Any]) -> Event | None:
         try:

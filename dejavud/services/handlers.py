@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
+from structlog.contextvars import bind_contextvars
 
 from dejavud import __version__
 from dejavud.audio.address import url_without_password
-from dejavud.errors import DejavudError, InternalError, InvalidRequest
+from dejavud.errors import InvalidRequest
 from dejavud.services.archives import ArchiveFile, Export, Restore
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.duplicate_finder import duplicates_view
@@ -22,16 +20,19 @@ from dejavud.services.event_handlers import EventHandlers
 from dejavud.services.history_handlers import HistoryHandlers
 from dejavud.services.ingest import TrackFile
 from dejavud.services.listen_handlers import ListenHandlers
+from dejavud.services.loop_meter import LoopMeter
 from dejavud.services.maintenance import CheckIndex
 from dejavud.services.migration import Migrate
+from dejavud.services.requests import Requests
 from dejavud.services.timeline import timeline_view
 from dejavud.services.track_handlers import TrackHandlers
 from dejavud.services.views import recognition_view, track_view
 from dejavud.services.vitals import vitals
+from dejavud.services.watching import Watching
 from dejavud.values import Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import trio
 
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
     from dejavud.services.workers import Workers
     from dejavud.values import Recognition
 
-log = structlog.get_logger(__name__)
+
+def _no_troubles() -> dict[str, Any]:
+    return {"n_warnings": 0, "n_errors": 0, "last": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,14 @@ class Daemon:
     index_url : without its password.
     endpoints : where each interface listens, by the interface's name; filled while the daemon starts.
     stop : set it, and the daemon shuts down in order.
+    troubles : returns how many warnings and errors the log has, and the last of them.
     """
 
     started_s: float
     index_url: str
     endpoints: Mapping[str, str | Sequence[str]]
     stop: trio.Event
+    troubles: Callable[[], dict[str, Any]] = _no_troubles
 
 
 class Extension(Protocol):
@@ -104,6 +109,8 @@ class Services:
     hooks: Extension
     params: HashParams
     daemon: Daemon
+    requests: Requests = field(default_factory=Requests)
+    loop: LoopMeter = field(default_factory=LoopMeter)
 
 
 # -- parameters -----------------------------------------------------------------------------------------------------
@@ -203,6 +210,8 @@ class Handlers:
             "engine": {"profile": services.params.profile, "params": services.params.digest},
             "workers": asdict(services.workers.status()),
             "process": vitals(),
+            "loop": {"longest_turn_s": round(services.loop.longest_s, 4), "n_stalls": services.loop.n_stalls},
+            "troubles": daemon.troubles(),
             "microphone": {"available": not unavailable, "reason": unavailable or None},
             "listeners": services.listeners.view(),
             "history": await services.recorder.status(),
@@ -281,6 +290,7 @@ def command_table(services: Services) -> CommandTable:
         *EventHandlers(services.hub).rows(),
         *services.hooks.rows(),
         *HistoryHandlers(services.recorder, services.workers).rows(),
+        *Watching(services).rows(),
         ("migrate", Migrate, handlers.migrate),
         ("compact", Nothing, services.maintenance.compact),
         ("check", CheckIndex, services.maintenance.check),
@@ -290,62 +300,7 @@ def command_table(services: Services) -> CommandTable:
         ("restore", Restore, services.archives.restore),
         ("shutdown", Nothing, handlers.shutdown),
     )
-    return CommandTable(tuple(Command(name, kind, _bounded(name, handler)) for name, kind, handler in rows))
-
-
-_QUIET = frozenset(
-    {
-        "status",
-        "tracks.list",
-        "tracks.get",
-        "tracks.known",
-        "listen.list",
-        "history.list",
-        "history.summary",
-        "hooks.list",
-        "devices",
-        "events.replay",
-    }
-)
-"""Asked often and changing nothing: logged where somebody asks for debug lines."""
-
-
-def _bounded(name: str, handler: Handler) -> Handler:
-    """Return `handler` with the border of one command around it: logged in one line, its bugs contained."""
-
-    async def bounded(params: Any, call: Call) -> dict[str, Any]:  # noqa: ANN401 - the command's own parameters
-        started = perf_counter()
-        outcome = "cancelled"
-        with _own_log_fields():
-            bind_contextvars(command=name)
-            try:
-                result = await handler(params, call)
-                outcome = "ok"
-            except DejavudError as error:
-                outcome = error.code
-                bind_contextvars(reason=error.message)
-                raise
-            except Exception as error:
-                outcome = InternalError.code
-                log.exception("command_failed")
-                raise InternalError(reason=f"{type(error).__name__} in {name!r}; the daemon's log has more") from error
-            finally:
-                level = log.debug if outcome == "ok" and name in _QUIET else log.info
-                level("command_answered", outcome=outcome, elapsed_ms=round((perf_counter() - started) * 1000, 1))
-            return result
-
-    return bounded
-
-
-@contextmanager
-def _own_log_fields() -> Iterator[None]:
-    """Let the block bind what its one line in the log shall say, and forget it afterwards."""
-    before = get_contextvars()
-    try:
-        yield
-    finally:
-        clear_contextvars()
-        bind_contextvars(**before)
+    return CommandTable(tuple(Command(*row) for row in rows), services.requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +316,7 @@ def _audio(path: str | None, name: str | None, call: Call) -> _Audio:
     if call.audio is not None:
         if path is not None:
             raise InvalidRequest(reason="send the audio's bytes or its 'path', not both")
+        bind_contextvars(audio_bytes=call.audio.path.stat().st_size)
         return _Audio(call.audio.path, name or call.audio.name)
     if path is None:
         raise InvalidRequest(reason="there is no audio: send its bytes" + ", or its 'path'" * call.may_read_paths)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import trio
+
 from dejavud.errors import TrackNotFound
 from dejavud.services.commands import no_progress
 from dejavud.services.track_search import TrackSearch
@@ -25,13 +27,18 @@ BATCH_TRACKS = 1000
 
 
 class Library:
-    """The index as the event loop sees it."""
+    """The index as the event loop sees it.
+
+    last_statistics : how much was stored when that was last said in time; None where it never was.
+    """
 
     def __init__(self, index: Index, workers: Workers, hub: EventHub) -> None:
         self._index = index
         self._workers = workers
         self._hub = hub
         self._search = TrackSearch(index)
+        self._is_counting = False
+        self.last_statistics: IndexStatistics | None = None
 
     async def page(
         self, wanted: TrackFilter, *, sort: str = "id", reverse: bool = False, limit: int, cursor: str | None = None
@@ -81,6 +88,25 @@ class Library:
     async def statistics(self) -> IndexStatistics:
         """Return how much is stored."""
         return await self._workers.read(self._index.statistics)
+
+    async def statistics_within(self, limit_s: float) -> IndexStatistics | None:
+        """Return the same, None where the index does not say so in time: for who watches, and must not hang where it does.
+
+        One such question is open at a time.
+        """
+        if self._is_counting:
+            return None
+        with trio.move_on_after(limit_s):
+            self.last_statistics = await self._workers.thread(self._counted, abandon=True)
+            return self.last_statistics
+        return None
+
+    def _counted(self) -> IndexStatistics:
+        self._is_counting = True
+        try:
+            return self._index.statistics()
+        finally:
+            self._is_counting = False
 
 
 def _batches(tracks: Sequence[Track]) -> Iterator[tuple[int, ...]]:

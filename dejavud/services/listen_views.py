@@ -29,6 +29,7 @@ def listener_view(listener: Listener) -> dict[str, Any]:
         "lag_s": _rounded(listener.clock.lag_s if listener.clock else None, 2),
         "n_overruns": listener.n_overruns,
         "n_retries": listener.n_retries,
+        "n_plays": listener.n_plays,
         "remembered": listener.remembered,
         "plays": [
             play_view(listener, play) for play in list(listener.hearing.plays) if play.track_id in listener.tracks

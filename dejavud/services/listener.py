@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -105,7 +105,7 @@ class Listener:
         self.state, self.reason, self.what = "starting", "", ""
         self.next_try_at: datetime | None = None
         self.level_db: float | None = None
-        self.n_overruns = self.n_retries = self.end_frame = 0
+        self.n_overruns = self.n_retries = self.n_plays = self.end_frame = 0
         self.heard_at = 0.0
         self.clock: SourceClock | None = None
         self.tracks: dict[int, Track] = {}
@@ -122,6 +122,11 @@ class Listener:
         self._wake = trio.Event()
 
     # -- what is asked of it ----------------------------------------------------------------------------------------
+
+    def change(self, parts: Surroundings) -> None:
+        """Go by these: what is asked at once, what the source is opened with when it is next, the rules of plays not before it begins anew."""
+        self._library = self.hearing.library = parts.library
+        self._settings = replace(parts.settings, rules=self._settings.rules)
 
     def pause(self, *, paused: bool) -> None:
         """Close its source, or have it hear again."""
@@ -351,6 +356,7 @@ class Listener:
         while self._untold:
             change = self._untold.popleft()
             if change.play.track_id in self.tracks:
+                self.n_plays += change.kind == "started"
                 self._hub.publish(f"match.{change.kind}", change_view(self, change))
                 fields = {"listener": self.name, "play": change.play.id, "track_id": change.play.track_id}
                 log.info("match_told", kind=change.kind, **fields)

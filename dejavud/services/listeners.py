@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from contextlib import contextmanager
+from dataclasses import replace
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -88,9 +90,37 @@ class Listeners:
             raise RuntimeError(msg)
         listener = Listener(name, parse_source(source), hearing, self._parts, remembered=remembered, paused=paused)
         self._listeners[name] = listener
-        self._nursery.start_soon(listener.run)
+        Context().run(self._nursery.start_soon, listener.run)  # what it logs is no part of the request that added it
         await self._remember()
         return listener
+
+    def change(self, library: Library, settings: ListenSettings) -> None:
+        """Go by these from now on; see `Listener.change` for those that are there."""
+        self._parts = replace(self._parts, library=library, settings=settings)
+        for listener in self._listeners.values():
+            listener.change(self._parts)
+
+    def check_configured(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+        """Raise `InvalidRequest` where the configured listeners cannot become `now` (sources by name), those of `before` being there."""
+        kept = {name for name in self._listeners if before.get(name, now.get(name)) == now.get(name)}
+        for name, source in now.items():
+            parse_source(source)
+            if name in self._listeners and name not in before:
+                reason = f"the listener {name!r} was added while the daemon ran: remove it first (dejavuctl listen rm)"
+                raise InvalidRequest(reason=reason)
+        if len(kept | now.keys()) > self._parts.settings.max_listeners:
+            raise InvalidRequest(reason=f"more than {self._parts.settings.max_listeners} listeners")
+
+    async def configure(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+        """Remove what is configured no longer, add what is now, and leave the others alone; for what `check_configured` accepted.
+
+        One that somebody removed meanwhile comes back only where its source changed.
+        """
+        for name in [name for name, source in before.items() if now.get(name) != source and name in self._listeners]:
+            await self.remove(name)
+        for name, source in now.items():
+            if before.get(name) != source:
+                await self._begin(name, source, remembered=False, paused=False)
 
     def new_hearing(self) -> Hearing:
         """Return what follows one more source; raises `InvalidRequest` where the library's profile is not to be listened for."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ _SELF = Path("/proc/self")
 
 
 def vitals() -> dict[str, Any]:
-    """Return the daemon's tasks, threads, descriptors and resident memory; a figure that this system does not tell is None.
+    """Return the daemon's tasks, threads, descriptors, resident memory and processor time; a figure that this system does not tell is None.
 
     For the event loop's thread; takes some hundred microseconds.
     """
@@ -21,7 +23,9 @@ def vitals() -> dict[str, Any]:
         "n_tasks": statistics.tasks_living,
         "n_threads": _n_entries(_SELF / "task"),
         "n_descriptors": _n_entries(_SELF / "fd"),
-        "memory_bytes": _memory_bytes(),
+        "max_descriptors": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "memory_bytes": _memory_bytes(_SELF),
+        "cpu_s": round(time.process_time(), 3),
     }
 
 
@@ -32,8 +36,19 @@ def _n_entries(folder: Path) -> int | None:
         return None
 
 
-def _memory_bytes() -> int | None:
+def child_vitals() -> tuple[tuple[str, str, float | None], ...]:
+    """Return what the processes hold that the daemon started: name, what it is, and value; None where this system does not tell."""
     try:
-        return int((_SELF / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        pids = [pid for thread in _SELF.glob("task/*/children") for pid in thread.read_text().split()]
+    except OSError:
+        pids = []
+    memory = [_memory_bytes(Path("/proc", pid)) for pid in pids]
+    text = "Memory of the worker processes, what they share with each other counted for each."
+    return (("memory_bytes", text, sum(n for n in memory if n is not None) if pids else None),)
+
+
+def _memory_bytes(process: Path) -> int | None:
+    try:
+        return int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None

@@ -45,12 +45,19 @@ class WorkersStatus:
     n_processes : jobs of one kind that run at the same time.
     n_busy, n_waiting : jobs of both kinds, and streams, running and waiting for their turn.
     n_died : worker processes that ended in the middle of a job, since the start.
+    n_replaced : those that were started in the place of one that died, or was killed as its job took too long.
+    n_alive : worker processes that are there, busy or not.
+    n_reads_waiting, n_writes_waiting : for a turn with the database.
     """
 
     n_processes: int
     n_busy: int
     n_waiting: int
     n_died: int
+    n_replaced: int = 0
+    n_alive: int = 1
+    n_reads_waiting: int = 0
+    n_writes_waiting: int = 0
 
 
 class Workers(Protocol):
@@ -120,7 +127,7 @@ class ProcessWorkers:
         self._nursery = nursery
         self._n_processes = n_processes
         self._max_waiting = max_waiting
-        self._n_died = 0
+        self._n_died = self._n_replaced = 0
         self._n_streams = 0
         # Queries have processes of their own beside the ingests': one over a folder that is being fingerprinted shares the
         # cores with it, instead of waiting for its files.
@@ -208,11 +215,16 @@ class ProcessWorkers:
     def status(self) -> WorkersStatus:
         """See `Workers.status`."""
         figures = [limiter.statistics() for limiter in self._decode.values()]
+        processes = self._context.statistics()
         return WorkersStatus(
             n_processes=self._n_processes,
             n_busy=sum(f.borrowed_tokens for f in figures) + self._n_streams,
             n_waiting=sum(f.tasks_waiting for f in figures),
             n_died=self._n_died,
+            n_replaced=self._n_replaced,
+            n_alive=processes.idle_workers + processes.running_workers,
+            n_reads_waiting=self._db_read.statistics().tasks_waiting,
+            n_writes_waiting=self._db_write.statistics().tasks_waiting,
         )
 
     async def _run(self, function: Callable[..., T], args: tuple[object, ...], what: str) -> T:
@@ -237,7 +249,28 @@ class ProcessWorkers:
 
     def _replace_worker(self) -> None:
         """Have a warm worker again before somebody asks for it."""
+        self._n_replaced += 1
         self._nursery.start_soon(self.warm)
+
+    def allow_waiting(self, n_jobs: int) -> None:
+        """Have so many pieces of work wait at most, from now on."""
+        self._max_waiting = n_jobs
+
+    async def prove(self, timeout_s: float) -> bool:
+        """Return whether a worker process answers within `timeout_s`; one that does not is killed.
+
+        It waits for no turn: where all are busy one more is started, which shows that one can be.
+        """
+        with trio.move_on_after(timeout_s):
+            try:
+                await self._context.run_sync(jobs.no_job, kill_on_cancel=True, limiter=nullcontext())
+            except (trio_parallel.BrokenWorkerError, OSError) as error:
+                log.warning("worker_cannot_start", reason=str(error))
+                return False
+            return True
+        self._n_died += 1
+        log.warning("worker_stalled", patience_s=timeout_s)
+        return False
 
     async def warm(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Start one worker, unless an idle one is there; started when it has its turn."""

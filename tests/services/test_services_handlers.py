@@ -146,6 +146,8 @@ async def test_the_table_has_every_command(bench: Bench) -> None:
         "hooks.list",
         "hooks.test",
         "status",
+        "metrics",
+        "ready",
         "compact",
         "check",
         "shutdown",
@@ -168,7 +170,16 @@ async def test_status_tells_how_the_daemon_is(bench: Bench, tmp_path: Path) -> N
     assert status["listeners"] == []
     assert status["endpoints"] == {"control": "ipc:///x", "http": ["http://127.0.0.1:1"]}
     assert status["queries"] == {"n_matched": 1, "n_unmatched": 0, "n_failed": 0}
-    assert set(status["workers"]) == {"n_processes", "n_busy", "n_waiting", "n_died"}
+    assert set(status["workers"]) == {
+        "n_processes",
+        "n_busy",
+        "n_waiting",
+        "n_died",
+        "n_replaced",
+        "n_alive",
+        "n_reads_waiting",
+        "n_writes_waiting",
+    }
 
 
 async def test_a_track_comes_and_goes(bench: Bench, tmp_path: Path) -> None:
