@@ -18,11 +18,14 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import contents
 import licenses
 import native
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 HERE = Path(__file__).resolve().parent
 PYTHON_DIR = f"lib/python{sys.version_info.major}.{sys.version_info.minor}"
@@ -51,27 +54,38 @@ def main() -> None:
     options = parser.parse_args()
     tree = options.work / "tree"
     shutil.rmtree(tree, ignore_errors=True)
-    lay_out(tree, options.site, options.launcher)
+    site = {path: options.site / path for path in files_of(options.site)}
+    for target, source in plan(site, Path(sysconfig.get_path("stdlib"))).items():
+        place(source, tree / target)
+    # Called dejavud, so that ps, top and pgrep know it by that name.
+    place(Path(sys.executable).resolve(), tree / "client" / "bin" / "dejavud")
+    place(options.launcher, tree / "client" / "bin" / "python")
     needs = native.settle([tree / part for part in PARTS])
     (tree / "client" / "needs").write_text("".join(f"need {library} {version}\n" for library, version in needs))
     licenses.write(options.site, tree, tree / "client" / "site" / "dejavud" / "shipped" / "licenses.txt")
-    assemble(tree, needs, options)
+    attached = assemble(tree, needs, options.launcher, options.out, work=options.work, level=options.level)
+    for part in attached:
+        print(f"    {part.name}: {part.n_bytes / 1e6:.1f} MB, {part.unpacked_bytes / 1e6:.0f} MB unpacked")
+    print(f"    {options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
 
 
-def lay_out(tree: Path, site: Path, launcher: Path) -> None:
-    """Copy what `contents` lets in, Python compiled, to where it will lie."""
-    stdlib = Path(sysconfig.get_path("stdlib"))
-    for path in files_of(stdlib):
-        if not contents.is_left_out_of_stdlib(path):
-            place(stdlib / path, tree / "client" / PYTHON_DIR / path)
-    for path in files_of(site):
-        if not contents.is_left_out(path):
-            place(site / path, tree / contents.part_of(path) / "site" / path)
-    for path in files_of(HERE / "replacements"):
-        place(HERE / "replacements" / path, tree / "daemon" / "site" / path)
-    # Called dejavud, so that ps, top and pgrep know it by that name.
-    place(Path(sys.executable).resolve(), tree / "client" / "bin" / "dejavud")
-    place(launcher, tree / "client" / "bin" / "python")
+def plan(site: Mapping[str, Path], stdlib: Path) -> dict[str, Path]:
+    """Return what `contents` lets in: where in the tree each file will lie, to where it comes from.
+
+    site : the files of site-packages, by their names relative to it.
+    """
+    planned = {
+        f"client/{PYTHON_DIR}/{path}": stdlib / path
+        for path in files_of(stdlib)
+        if not contents.is_left_out_of_stdlib(path)
+    }
+    planned |= {
+        f"{contents.part_of(path)}/site/{path}": source
+        for path, source in site.items()
+        if not contents.is_left_out(path)
+    }
+    replaced = HERE / "replacements"
+    return planned | {f"daemon/site/{path}": replaced / path for path in files_of(replaced)}
 
 
 def files_of(folder: Path) -> list[str]:
@@ -100,24 +114,24 @@ def place(source: Path, target: Path) -> None:
         target.chmod(0o755 if os.access(source, os.X_OK) or target.parent.name == "bin" else 0o644)
 
 
-def assemble(tree: Path, needs: list[tuple[str, str]], options: argparse.Namespace) -> None:
-    """Write launcher, parts, description and footer, and make it executable."""
-    partial = options.out.with_name(options.out.name + ".partial")
-    with partial.open("wb") as out:
-        out.write(options.launcher.read_bytes())
-        attached = [attach(out, name, tree / name, options.work, options.level) for name in PARTS]
+def assemble(
+    tree: Path, needs: Sequence[tuple[str, str]], launcher: Path, out: Path, *, work: Path, level: int
+) -> list[Attached]:
+    """Write launcher, parts, description and footer to `out`, and make it executable; return what lies where in it."""
+    partial = out.with_name(out.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(launcher.read_bytes())
+        attached = [attach(file, name, tree / name, work, level) for name in PARTS]
         lines = [
             f"part {part.name} {part.offset} {part.n_bytes} {part.manifest_bytes} {part.unpacked_bytes} {part.digest}\n"
             for part in attached
         ]
         lines += [f"need {library} {version}\n" for library, version in needs]
         description = "".join(lines).encode()
-        out.write(description + FOOTER.format(len(description)).encode())
+        file.write(description + FOOTER.format(len(description)).encode())
     partial.chmod(0o755)
-    partial.replace(options.out)
-    for part in attached:
-        print(f"    {part.name}: {part.n_bytes / 1e6:.1f} MB, {part.unpacked_bytes / 1e6:.0f} MB unpacked")
-    print(f"    {options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
+    partial.replace(out)
+    return attached
 
 
 def attach(out: BinaryIO, name: str, folder: Path, work: Path, level: int) -> Attached:
@@ -128,17 +142,15 @@ def attach(out: BinaryIO, name: str, folder: Path, work: Path, level: int) -> At
     modes = ["x" if os.access(folder / path, os.X_OK) else "-" for path in paths]
     manifest = "".join(f"{mode} {size} {path}\n" for mode, size, path in zip(modes, sizes, paths, strict=True)).encode()
     packed = work / f"{name}.zst"
-    with packed.open("wb") as target:
-        zstd = subprocess.Popen(
-            ["zstd", f"-{level}", "--long=27", "-T2", "-q", "-c"], stdin=subprocess.PIPE, stdout=target
-        )
-        zstd.stdin.write(manifest)
+    zstd = ["zstd", f"-{level}", "--long=27", "-T2", "-q", "-c"]
+    with packed.open("wb") as target, subprocess.Popen(zstd, stdin=subprocess.PIPE, stdout=target) as process:
+        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+        process.stdin.write(manifest)
         for path in paths:
             with (folder / path).open("rb") as source:
-                shutil.copyfileobj(source, zstd.stdin, 1 << 20)
-        zstd.stdin.close()
-        if zstd.wait() != 0:
-            sys.exit("zstd failed")
+                shutil.copyfileobj(source, process.stdin, 1 << 20)
+    if process.returncode != 0:
+        sys.exit("zstd failed")
     content = packed.read_bytes()
     offset = out.tell()
     out.write(content)

@@ -203,7 +203,7 @@ static _Noreturn void become_worker(struct bundle *bundle, char *const *argument
     join(path, base, "needs");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n_text = fd < 0 ? -1 : read(fd, text, MAX_DESCRIPTION);
-    if (n_text < 0) fail("%s cannot be read (%s): this program is a part of dejavud", path, strerror(errno));
+    if (n_text < 0) fail("this file is not whole: copy it again");
     close(fd);
     text[n_text] = '\0';
     parse(bundle, text);
