@@ -46,7 +46,7 @@ LEVEL = 0.03
 EDGE_S = 0.05
 """A track is played from and up to where a twentieth of a second of it is as loud as the noise."""
 NEAR_S, NEAR_TRACK_S = 1.0, 0.3
-POLL_S, LATE_S = 0.1, 40.0
+POLL_S, LATE_S = 0.1, 30.0
 """So long after the end of the show every play has ended: the longest pause of a play, and what the tracker is behind."""
 
 
