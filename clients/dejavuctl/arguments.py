@@ -38,6 +38,7 @@ class Command:
 
 COMMANDS = (
     Command("status", "how the daemon is", "status"),
+    Command("doctor", "examine the daemon and its machine, and say what mends what is wrong", "doctor"),
     Command("fingerprint", "add recordings to the library", "fingerprint"),
     Command("recognize", "say which track is playing: in files, at the microphone, on standard input", "recognize"),
     Command("scan", "say what is played in a long recording or a stream, from when to when", "scan"),
@@ -72,6 +73,7 @@ COMMANDS = (
     Command("evaluate", "measure how well your own music is recognized, and write a report", "evaluate"),
     Command("plot", "draw the spectrogram of a recording with its constellation", "plot"),
     Command("events", "print what happens, as it happens", "events"),
+    Command("reload", "have the daemon read its configuration again", "reload"),
     Command("shutdown", "stop the daemon", "shutdown"),
 )
 

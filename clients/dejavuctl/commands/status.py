@@ -23,6 +23,9 @@ examples:
   dejavuctl status --json | jq .n_tracks
   dejavuctl status > /dev/null && echo it is there"""
 
+_SHOWN = 4
+"""Listeners, and hooks, of which each has a line: all of it is to fit into a glance."""
+
 
 def configure(parser: ArgumentParser) -> None:
     """Take nothing of its own."""
@@ -57,24 +60,68 @@ def _rows(status: Mapping[str, Any], endpoint: str) -> Iterator[tuple[str, str]]
             "library",
             f"{count(status['n_tracks'], 'track')}{disabled}, {music} of audio, {status.get('n_postings', 0):,} hashes",
         )
-    index, engine, microphone = (_object(status, key) for key in ("index", "engine", "microphone"))
+    yield from _heard(status)
+    index, engine = (_object(status, key) for key in ("index", "engine"))
     if index:
         view = f" and {size(index['view_bytes'])} of the resident view" if index.get("view_bytes") else ""
-        yield "index", f"{index.get('url')}, {size(index.get('size_bytes') or 0)}{view}"
-    if engine:
-        yield "engine", f"{engine.get('profile')}, parameters {engine.get('params')}"
-    if microphone:
-        yield "microphone", "available" if microphone.get("available") else f"not available: {microphone.get('reason')}"
-    for listener in status.get("listeners") or ():
-        yield "listens to", listener_line(listener)
-    for hook in status.get("hooks") or ():
-        yield "hook", hook_line(hook)
-    for label, told in (("history", _history), ("queries", _figures), ("workers", _figures)):
+        away = ", which is away" if index.get("reachable") is False else ""
+        profile = f", {engine.get('profile')} ({engine.get('params')})" if engine else ""
+        yield "index", f"{index.get('url')}{away}, {size(index.get('size_bytes') or 0)}{view}{profile}"
+    for label, told in (("history", _history), ("queries", _figures)):
         figures = _object(status, label)
         if figures:
             yield label, told(figures)
-    for name, addresses in _object(status, "endpoints").items():
-        yield name, ", ".join(map(str, addresses)) if isinstance(addresses, list) else str(addresses)
+    for hook in (status.get("hooks") or ())[:_SHOWN]:
+        yield "hook", hook_line(hook)
+    if "workers" in status:
+        yield "load", _load(status)
+    last = _object(status, "troubles").get("last")
+    if isinstance(last, dict):
+        yield "last error", _trouble(last, _object(status, "troubles"))
+    places = [
+        str(place)
+        for name, places in _object(status, "endpoints").items()
+        if name != "control"
+        for place in _list(places)
+    ]
+    if places:
+        yield "reached at", ", ".join(places)
+
+
+def _heard(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield how the listeners are, first those where something plays, then those that hear nothing; without one, how the microphone is."""
+    listeners = sorted(
+        status.get("listeners") or (), key=lambda one: (not one.get("plays"), one["state"] == "listening")
+    )
+    for listener in listeners[:_SHOWN]:
+        yield "listens to", listener_line(listener)
+    if len(listeners) > _SHOWN:
+        yield "listens to", f"{len(listeners) - _SHOWN} more: dejavuctl listen ls"
+    microphone = _object(status, "microphone")
+    if microphone and not listeners:
+        yield "microphone", "available" if microphone.get("available") else f"not available: {microphone.get('reason')}"
+
+
+def _load(status: Mapping[str, Any]) -> str:
+    """Return how busy it is, and what it takes."""
+    workers, process, loop = (_object(status, key) for key in ("workers", "process", "loop"))
+    parts = [
+        f"{workers.get('n_busy', 0)} of {count(workers.get('n_processes', 0), 'worker')} busy, {workers.get('n_waiting', 0)} waiting"
+    ]
+    parts += [f"{workers['n_died']} died"] if workers.get("n_died") else []
+    parts += [size(process["memory_bytes"])] if process.get("memory_bytes") else []
+    parts += [f"loop held up for {1000 * loop['longest_turn_s']:.0f} ms at most"] if "longest_turn_s" in loop else []
+    return ", ".join(parts)
+
+
+def _trouble(last: Mapping[str, Any], troubles: Mapping[str, Any]) -> str:
+    reason = f": {last['reason']}" if last.get("reason") else ""
+    counted = f"{count(troubles.get('n_errors', 0), 'error')}, {count(troubles.get('n_warnings', 0), 'warning')} in all"
+    return f"{last.get('event')}{reason} ({last.get('at')}; {counted})"
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _object(status: Mapping[str, Any], key: str) -> Mapping[str, Any]:
