@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dejavud import shipped
+
 if TYPE_CHECKING:
     from email.message import Message
 
@@ -68,6 +70,16 @@ def test_both_console_scripts_lead_to_something_callable(wheel: zipfile.ZipFile)
     for target in entries["console_scripts"].values():
         module, function = target.split(":")
         assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_the_wheel_ships_the_conf_file_the_units_and_the_license(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """Installed by pip, without conf/ and systemd/ beside it, the program prints what it prints in a checkout."""
+    wheel.extractall(tmp_path)
+    code = "from dejavud import shipped as s; print(s.default_config() + s.unit('user', '/x') + s.licenses())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    ours = shipped.default_config() + shipped.unit("user", Path("/x")) + shipped.licenses()
+    assert (tmp_path / "dejavud" / "shipped" / "dejavud.service").is_file()
+    assert done.stdout == ours + "\n"
 
 
 def test_pyaudio_comes_with_the_extra_only(metadata: Message) -> None:
