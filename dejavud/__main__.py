@@ -16,10 +16,11 @@ from dejavud.errors import AddressInUse, DejavudError, InvalidConfig
 from dejavud.wire.codes import EXIT_FAILED, EXIT_USAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import NoReturn
 
-    from dejavud.config import Config
+    from dejavud.config import Config, Loaded
+    from dejavud.logs import LogBook
 
 _EXIT_CRASHED = 1
 _EXIT_INTERRUPTED = 130
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.check_config:
         print("dejavud: the configuration is right", file=sys.stderr)  # noqa: T201 - for a person
         return 0
-    return _leave(_run(loaded.config))
+    return _leave(_run(loaded.config, lambda: load(arguments, os.environ, Path.cwd())))
 
 
 def _leave(status: int) -> NoReturn:
@@ -62,26 +63,29 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _run(config: Config) -> int:
+def _run(config: Config, read: Callable[[], Loaded]) -> int:
     from dejavud.config.hidden import secrets_of  # noqa: PLC0415 - see the module's first words
     from dejavud.logs import configure_logs  # noqa: PLC0415 - see the module's first words
 
-    book = configure_logs(
-        config.log.level,
-        config.log.format,
-        secrets=secrets_of(config),
-        journal=os.environ.get("JOURNAL_STREAM", ""),
-    )
+    def log_as(config: Config, book: LogBook | None = None) -> LogBook:
+        journal, secrets = os.environ.get("JOURNAL_STREAM", ""), secrets_of(config)
+        return configure_logs(config.log.level, config.log.format, secrets=secrets, journal=journal, book=book)
+
+    book = log_as(config)
     _allow_descriptors()
     try:
         import trio  # noqa: PLC0415 - see the module's first words
 
         from dejavud import daemon  # noqa: PLC0415
+        from dejavud.systemd import service_manager, taken_sockets  # noqa: PLC0415
 
-        async def run() -> None:
-            await daemon.main(config, book, notify_socket=os.environ.get("NOTIFY_SOCKET"))
-
-        trio.run(run)
+        outside = daemon.Outside(
+            manager=service_manager(os.environ, os.getpid()),
+            sockets=taken_sockets(os.environ, os.getpid()),
+            read=read,
+            log_as=lambda config: log_as(config, book),
+        )
+        trio.run(daemon.main, config, book, outside)
     except KeyboardInterrupt:  # before the daemon listened to signals
         return _EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the border of the program: everything ends in the log and a status

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import asynccontextmanager
-from dataclasses import replace
+import sys
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,80 +21,96 @@ import trio
 
 from dejavud import __version__
 from dejavud.audio.portaudio import list_devices
-from dejavud.config import parse_address
+from dejavud.composing import n_processes, rules_of, sources_of
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
+from dejavud.doors import open_doors
 from dejavud.errors import IndexAway
 from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import params_of
 from dejavud.hooks.supervisor import make_hooks
 from dejavud.index.open import IndexSettings, open_kept_index, without_password
 from dejavud.index.view.resident import ResidentIndex
-from dejavud.interfaces.control import ControlSettings, serve_control
-from dejavud.interfaces.http import HttpSettings, serve_http
+from dejavud.interfaces.guard import Token
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
-from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
-from dejavud.matching.matcher import MatchRules
-from dejavud.matching.tracker import TrackerRules
+from dejavud.reloading import Changeable, Reloader
 from dejavud.services.archive_intake import LibraryParts
 from dejavud.services.archives import Archives
 from dejavud.services.constellations import MAX_PEAKS, ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.follower import Follower
 from dejavud.services.handlers import Daemon, Services, command_table
-from dejavud.services.hearing import Library as HeardLibrary
+from dejavud.services.headline import Headline
 from dejavud.services.history import HistorySettings, PlayRecorder
-from dejavud.services.ingest import Ingest, IngestSettings
+from dejavud.services.ingest import Ingest
 from dejavud.services.jobs import DAEMON_SIGNALS
 from dejavud.services.keeper import keepers
 from dejavud.services.library import Library
-from dejavud.services.listeners import Listeners, ListenSettings
+from dejavud.services.listeners import Listeners
 from dejavud.services.maintenance import Maintenance
 from dejavud.services.microphone_watch import MicrophoneWatch
 from dejavud.services.microphones import Microphones
 from dejavud.services.migration import Migrator
 from dejavud.services.profiles import profile_of
-from dejavud.services.recognizer import Recognizer, RecognizerSettings
-from dejavud.services.scanner import Scanner, ScannerSettings
+from dejavud.services.recognizer import Recognizer
+from dejavud.services.scanner import Scanner
 from dejavud.services.uploads import UploadStore
+from dejavud.services.watchdog import Watchdog
 from dejavud.services.workers import keep_signals_from_children, open_workers
-from dejavud.systemd import notify
 from dejavud.wire.endpoints import ipc_path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
-    from dejavud.config import Address, Config
+    from dejavud.config import Config, Loaded
+    from dejavud.hooks.supervisor import Hooks
     from dejavud.index.open import KeptIndex
     from dejavud.logs import LogBook
-    from dejavud.services.workers import Workers
+    from dejavud.services.workers import ProcessWorkers, Workers
+    from dejavud.systemd import Handed, ServiceManager
 
 log = structlog.get_logger(__name__)
 
-SCAN_MATCHES, SCAN_REFINED = 4, 6
-
 _INDEX_PAUSE_S = 1.0
 """Between two looks for a database server that is not there yet."""
+
+_MORE_S = 30.0
+"""What the service manager is asked for at a time while the index is opened or closed."""
 
 _KILLED_BY = 128
 """What a shell adds to a signal's number for the exit status of what it ended."""
 
 
-async def main(config: Config, book: LogBook, *, notify_socket: str | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What surrounds the daemon.
+
+    sockets : that were handed over, listening, by what they are called.
+    read : reads the configuration again; log_as : has the log go by one.
+    """
+
+    manager: ServiceManager
+    sockets: Handed
+    read: Callable[[], Loaded]
+    log_as: Callable[[Config], object]
+
+
+async def main(config: Config, book: LogBook, outside: Outside) -> None:
     """Run the daemon until SIGTERM, SIGINT or the command ``shutdown``; then end it in order.
 
-    A second signal ends it at once; nothing that was committed is lost.  Raises, in groups, the `DejavudError` for which
+    SIGHUP has it read its configuration again, or stop where the terminal that it was started in is gone.  A second signal to stop ends it at once; nothing that was committed is lost.  Raises, in groups, the `DejavudError` for which
     it cannot start, and whatever escapes from a service.
     """
     started_s = perf_counter()
     stop = trio.Event()
+    reload, reloads = trio.open_memory_channel[None](1)
     keep_signals_from_children()
     async with _ended_with_block() as watching:
-        await watching.start(_watch_signals, stop)
+        await watching.start(_watch_signals, stop, reload)
         with hold_data_dir(Path(config.data.dir)):
             _make_runtime_dir(config)
             async with (
-                open_workers(n_processes=_n_processes(config), max_waiting=config.limits.waiting) as workers,
-                _opened_index(workers, config, stop) as kept,
+                open_workers(n_processes=n_processes(config), max_waiting=config.limits.waiting) as workers,
+                _opened_index(workers, config, stop, outside.manager) as kept,
                 _ended_with_block() as keeping,
             ):
                 if kept is None:
@@ -103,7 +120,7 @@ async def main(config: Config, book: LogBook, *, notify_socket: str | None) -> N
                     await keeping.start(keeper.serve)
                 hub = EventHub(keep=config.events.keep, keep_bytes=config.events.keep_bytes)
                 keeping.start_soon(book.serve)
-                await _serve(config, kept, workers, Lifetime(hub, book, stop, started_s, notify_socket))
+                await _serve(config, kept, workers, Lifetime(hub, book, stop, started_s, outside, reloads=reloads))
     log.info("daemon_stopped", uptime_s=round(perf_counter() - started_s, 3))
 
 
@@ -114,36 +131,52 @@ class Lifetime:
     """
 
     def __init__(
-        self, hub: EventHub, book: LogBook, stop: trio.Event, started_s: float, notify_socket: str | None
+        self,
+        hub: EventHub,
+        book: LogBook,
+        stop: trio.Event,
+        started_s: float,
+        outside: Outside,
+        *,
+        reloads: trio.MemoryReceiveChannel[None],
     ) -> None:
         self.stop = stop
         self.started_s = started_s
         self.hub = hub
         self.book = book
         self.endpoints: dict[str, str | list[str]] = {}
-        self._notify = partial(notify, notify_socket)
+        self.outside, self.manager, self.reloads = outside, outside.manager, reloads
 
-    def ready(self) -> None:
-        """Say that everything can be reached."""
+    def ready(self, status: str) -> None:
+        """Say that everything can be reached, and how it is."""
         self.hub.publish("daemon.ready", {"version": __version__, "endpoints": dict(self.endpoints)})
         elapsed_s = round(perf_counter() - self.started_s, 3)
         log.info("daemon_ready", version=__version__, elapsed_s=elapsed_s, **self.endpoints)
-        self._notify("READY=1")
+        self.manager.ready(status)
 
     def stopping(self) -> None:
         """Say that nothing new is accepted."""
         self.hub.publish("daemon.stopping", {"uptime_s": round(perf_counter() - self.started_s, 3)})
         log.info("daemon_stopping")
-        self._notify("STOPPING=1")
+        self.manager.stopping()
 
 
-async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Lifetime) -> None:
+async def _serve(config: Config, kept: KeptIndex, workers: ProcessWorkers, lifetime: Lifetime) -> None:
     """Run every service until told to stop."""
+    manager = lifetime.manager
     constellations = ConstellationCache(kept.index, 0 if isinstance(kept.index, ResidentIndex) else MAX_PEAKS)
-    services = _services(config, kept, constellations, workers, lifetime)
+    hooks = make_hooks(config.hooks, lifetime.hub, lambda: services.listeners.view(), workers.thread)  # noqa: PLW0108 - they need the hooks
+    services = _services(config, kept, constellations, workers, lifetime, hooks=hooks)
+    headline = Headline(services.library, lifetime.hub, services.listeners.view, manager.status)
+    microphones = _microphone_watch(services, config)
+    token = Token(config.security.token or None)
     uploads = UploadStore(
         make_uploads_dir(Path(config.data.dir)), max_bytes=config.limits.upload_bytes, max_open=config.limits.uploads
     )
+    reach = Changeable(
+        lifetime.outside.log_as, kept.index, constellations, services, hooks, uploads, workers, microphones, token
+    )
+    reloader = Reloader(config, lifetime.outside.read, reach, manager, lambda: headline.text)
     async with services.loop.measuring(), _ended_with_block() as publishing:
         publisher = partial(serve_publisher, lifetime.hub, settings=PublisherSettings(config.events.endpoint))
         lifetime.endpoints["events"] = await publishing.start(publisher)
@@ -154,16 +187,29 @@ async def _serve(config: Config, kept: KeptIndex, workers: Workers, lifetime: Li
         async with _ended_with_block() as writing:
             await writing.start(services.ingest.serve)
             async with _ended_with_block() as doors:
-                lifetime.endpoints |= await _open_doors(doors, config, services, uploads)
+                table = command_table(services, reloader.rows())
+                lifetime.endpoints |= await open_doors(
+                    doors, config, services, table=table, uploads=uploads, token=token, handed=lifetime.outside.sockets
+                )
                 async with _ended_with_block() as listening:
-                    configured = [
-                        (name, source) for name, _, source in (one.partition("=") for one in config.listen.sources)
-                    ]
-                    await listening.start(services.listeners.serve, configured)
-                    listening.start_soon(_microphone_watch(services, config).serve)
-                    lifetime.ready()
+                    await listening.start(services.listeners.serve, list(sources_of(config).items()))
+                    listening.start_soon(microphones.serve)
+                    await _look_after(listening, headline, reloader, workers, lifetime)
+                    lifetime.ready(headline.text)
                     await lifetime.stop.wait()
                     lifetime.stopping()
+
+
+async def _look_after(
+    nursery: trio.Nursery, headline: Headline, reloader: Reloader, workers: ProcessWorkers, lifetime: Lifetime
+) -> None:
+    """Start what is there for the service manager, as far as there is one."""
+    manager = lifetime.manager
+    nursery.start_soon(reloader.serve, lifetime.reloads)
+    if manager.listens:
+        await nursery.start(headline.serve)
+    if manager.watchdog_s is not None:
+        await nursery.start(Watchdog(workers, manager.well, manager.watchdog_s).serve)
 
 
 def _microphone_watch(services: Services, config: Config) -> MicrophoneWatch:
@@ -177,17 +223,24 @@ def _microphone_watch(services: Services, config: Config) -> MicrophoneWatch:
 
 
 def _services(
-    config: Config, kept: KeptIndex, constellations: ConstellationCache, workers: Workers, lifetime: Lifetime
+    config: Config,
+    kept: KeptIndex,
+    constellations: ConstellationCache,
+    workers: Workers,
+    lifetime: Lifetime,
+    *,
+    hooks: Hooks,
 ) -> Services:
     index, profile, hub = kept.index, profile_of(params_of(config.engine)), lifetime.hub
+    rules = rules_of(config, profile, index, constellations)
     library = Library(index, workers, hub)
     microphones = Microphones(workers, profile.microphone_hz, list_devices=list_devices)
     listeners = Listeners(
         workers,
         hub,
         profile.params,
-        library=HeardLibrary(index, constellations, profile.considering(_scan_rules(config)), config.limits.query_s),
-        settings=_listen_settings(config),
+        library=rules.library,
+        settings=rules.listen,
         kept_in=Path(config.data.dir) / "listeners.json",
     )
     recognizer = Recognizer(
@@ -195,14 +248,9 @@ def _services(
         workers,
         hub,
         profile.params,
-        match=profile.matching(_match_rules(config)),
-        quick_match=profile.quick_matching(_match_rules(config)) if profile.quick_matching else None,
-        settings=RecognizerSettings(
-            config.recognize.max_query_s,
-            config.limits.query_s,
-            profile.search_scales(config.recognize.speed_search),
-            config.listen.silence_db,
-        ),
+        match=rules.match,
+        quick_match=rules.quick_match,
+        settings=rules.recognizer,
         microphones=microphones,
         hear=listeners.new_hearing if isinstance(profile.params, Params) else None,
         constellations=constellations,
@@ -212,14 +260,12 @@ def _services(
         workers,
         profile.params,
         constellations=constellations,
-        match=profile.matching(_scan_rules(config)),
-        settings=ScannerSettings(
-            TrackerRules(config.scan.max_gap_s, config.scan.min_play_s), config.limits.query_s, _n_processes(config)
-        ),
+        match=rules.scan_match,
+        settings=rules.scanner,
     )
     return Services(
         library=library,
-        ingest=Ingest(index, workers, hub, profile.params, _ingest_settings(config)),
+        ingest=Ingest(index, workers, hub, profile.params, rules.ingest),
         recorder=PlayRecorder(
             kept.history,
             workers,
@@ -242,7 +288,7 @@ def _services(
         ),
         workers=workers,
         hub=hub,
-        hooks=make_hooks(config.hooks, hub, listeners.view, workers.thread),
+        hooks=hooks,
         params=profile.params,
         daemon=Daemon(
             lifetime.started_s,
@@ -251,53 +297,6 @@ def _services(
             lifetime.stop,
             lambda: lifetime.book.troubles,
         ),
-    )
-
-
-async def _open_doors(
-    doors: trio.Nursery, config: Config, services: Services, uploads: UploadStore
-) -> dict[str, str | list[str]]:
-    """Start every interface that takes commands, and return where each can be reached."""
-    table, feeding = command_table(services), services.listeners.feeding
-    serve_local = partial(serve_control, table, uploads, settings=_control_settings(config), feeding=feeding)
-    opened: dict[str, str | list[str]] = {"control": await doors.start(serve_local)}
-    opened["http"] = [
-        await doors.start(partial(serve_http, table, uploads, services.hub, settings=_http_settings(config, address)))
-        for address in map(parse_address, config.http.listen)
-    ]
-    opened["websocket"] = [
-        await doors.start(
-            partial(serve_websocket, table, uploads, services.hub, settings=_websocket_settings(config, address))
-        )
-        for address in map(parse_address, config.websocket.listen)
-    ]
-    return opened
-
-
-def _control_settings(config: Config) -> ControlSettings:
-    return ControlSettings(
-        config.control.endpoint, token=config.security.token or None, grace_s=config.shutdown.grace_s
-    )
-
-
-def _http_settings(config: Config, address: Address) -> HttpSettings:
-    return HttpSettings(
-        address.host,
-        address.port,
-        token=config.security.token or None,
-        grace_s=config.shutdown.grace_s,
-        body_total_s=config.limits.upload_s,
-    )
-
-
-def _websocket_settings(config: Config, address: Address) -> WebSocketSettings:
-    return WebSocketSettings(
-        address.host,
-        address.port,
-        token=config.security.token or None,
-        grace_s=config.shutdown.grace_s,
-        max_message_bytes=config.websocket.message_bytes,
-        upload_s=config.limits.upload_s,
     )
 
 
@@ -310,10 +309,12 @@ async def _ended_with_block() -> AsyncIterator[trio.Nursery]:
 
 
 @asynccontextmanager
-async def _opened_index(workers: Workers, config: Config, stop: trio.Event) -> AsyncIterator[KeptIndex | None]:
+async def _opened_index(
+    workers: Workers, config: Config, stop: trio.Event, manager: ServiceManager
+) -> AsyncIterator[KeptIndex | None]:
     """Give the index, or None where the daemon was told to stop while it waited for it.
 
-    Opening may replay what a crash left behind and closing may write much: neither stalls the loop.
+    The service manager waits along with us.  Opening may replay what a crash left behind and closing may write much: neither stalls the loop.
     """
     asked = config.index
     settings = IndexSettings(
@@ -322,13 +323,16 @@ async def _opened_index(workers: Workers, config: Config, stop: trio.Event) -> A
     open_it = partial(open_kept_index, config.data.url, params_of(config.engine), settings)
     deadline_s = trio.current_time() + asked.connect_s
     context, kept = open_it(), None
+    manager.status("opening the index")
     while not stop.is_set():
         try:
-            kept = await workers.write(context.__enter__)
+            async with _patient(manager):
+                kept = await workers.write(context.__enter__)
             break
         except IndexAway as error:
             if trio.current_time() >= deadline_s:
                 raise
+            manager.status(f"waiting for the database: {error.message}")
             log.warning("index_awaited", reason=error.message, left_s=round(deadline_s - trio.current_time(), 1))
             with trio.move_on_after(_INDEX_PAUSE_S):
                 await stop.wait()
@@ -338,13 +342,42 @@ async def _opened_index(workers: Workers, config: Config, stop: trio.Event) -> A
     finally:
         if kept is not None:
             with trio.CancelScope(shield=True):
-                await workers.write(context.__exit__, None, None, None)
+                async with _patient(manager):
+                    await workers.write(context.__exit__, None, None, None)
 
 
-async def _watch_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+@asynccontextmanager
+async def _patient(manager: ServiceManager) -> AsyncIterator[None]:
+    """Have the service manager wait for as long as the block takes: a schema that is upgraded, a large index that is written."""
+
+    async def ask() -> None:
+        while True:
+            manager.extend(_MORE_S)
+            await trio.sleep(_MORE_S / 3)
+
+    failure: Exception | None = None
+    async with _ended_with_block() as nursery:
+        if manager.listens:
+            nursery.start_soon(ask)
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - raised again below, outside the nursery that would wrap it
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+async def _watch_signals(
+    stop: trio.Event, reload: trio.MemorySendChannel[None], *, task_status: trio.TaskStatus[None]
+) -> None:
+    had_terminal = sys.stderr.isatty()
     with trio.open_signal_receiver(*DAEMON_SIGNALS) as signals:
         task_status.started()
         async for number in signals:
+            if number == signal.SIGHUP and not (had_terminal and not sys.stderr.isatty()):
+                with suppress(trio.WouldBlock):  # one that waits already will read what there is then
+                    reload.send_nowait(None)
+                continue
             if stop.is_set():
                 log.warning("daemon_killed", signal=signal.Signals(number).name)
                 os._exit(_KILLED_BY + number)
@@ -358,44 +391,3 @@ def _make_runtime_dir(config: Config) -> None:
     sockets = (ipc_path(config.control.endpoint), ipc_path(config.events.endpoint))
     if any(path is not None and path.parent == runtime_dir for path in sockets):
         make_private(runtime_dir)
-
-
-def _match_rules(config: Config) -> MatchRules:
-    asked = config.recognize
-    return MatchRules(
-        min_confidence=asked.min_confidence,
-        min_coverage=asked.min_coverage,
-        enough_s=asked.enough_s,
-        max_matches=asked.max_matches,
-        n_candidates=asked.n_candidates,
-        n_refined=asked.n_refined,
-    )
-
-
-def _listen_settings(config: Config) -> ListenSettings:
-    asked = config.listen
-    return ListenSettings(
-        TrackerRules(asked.max_gap_s, asked.min_play_s),
-        stall_s=asked.stall_s,
-        silence_db=asked.silence_db,
-        retry_max_s=asked.retry_max_s,
-        lookup_s=config.limits.query_s,
-    )
-
-
-def _ingest_settings(config: Config) -> IngestSettings:
-    return IngestSettings(timeout_s=config.limits.ingest_s, reports_duplicates=config.ingest.report_duplicates)
-
-
-def _scan_rules(config: Config) -> MatchRules:
-    """Return the rules for the windows of a scan, whose candidates already stand out: fewer are looked at, and two may sound at once."""
-    return replace(
-        _match_rules(config),
-        enough_s=min(2.0, config.scan.min_play_s),
-        max_matches=SCAN_MATCHES,
-        n_refined=SCAN_REFINED,
-    )
-
-
-def _n_processes(config: Config) -> int:
-    return config.workers.processes or len(os.sched_getaffinity(0))

@@ -91,6 +91,12 @@ class LogBook:
         last = None if self.last_trouble is None else asdict(self.last_trouble)
         return {"n_warnings": self.n_lines["warning"], "n_errors": n_errors, "last": last}
 
+    def change(self, secrets: Sequence[str], *, limits: bool) -> None:
+        """Hide these too, and drop what repeats or no longer."""
+        known = {*self._secrets, *(one for one in secrets if len(one) >= _SHORTEST_SECRET)}
+        self._secrets = sorted(known, key=len, reverse=True)
+        self._limits = limits
+
     # -- repeats ----------------------------------------------------------------------------------------------------
 
     def noted(self, _logger: object, _method: str, entry: Entry) -> Entry:
@@ -182,15 +188,20 @@ class LogBook:
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def configure_logs(level: str, form: str, *, secrets: Sequence[str] = (), journal: str = "") -> LogBook:
+def configure_logs(
+    level: str, form: str, *, secrets: Sequence[str] = (), journal: str = "", book: LogBook | None = None
+) -> LogBook:
     """Set up structlog, and the standard library's loggers of what we build on, for the whole process.
 
     level : debug, info, warning or error; with debug nothing is dropped.  form : json, console, or auto: console on a terminal, json elsewhere.
     secrets : texts that are never written.  journal : JOURNAL_STREAM, by which systemd says that stderr is its journal, which takes a line's
-    priority from its beginning.
+    priority from its beginning.  book : the one that goes on, where the log is only changed.
     """
     is_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
-    book = LogBook(secrets, limits=level != "debug")
+    if book is None:
+        book = LogBook(secrets, limits=level != "debug")
+    else:
+        book.change(secrets, limits=level != "debug")
     first: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

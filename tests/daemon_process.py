@@ -64,7 +64,10 @@ class Place:
 
 
 class RunningDaemon:
-    """A daemon that has said READY=1."""
+    """A daemon that has said READY=1.
+
+    notified : every line that it has said to its service manager.
+    """
 
     def __init__(self, place: Place, process: trio.Process, notified: list[str]) -> None:
         self.place = place
@@ -187,7 +190,8 @@ async def running_daemon(
                 with trio.fail_after(START_S):
                     async with trio.open_nursery() as starting:
                         starting.start_soon(fail_if_it_ends)
-                        notified.append((await notify.recv(1000)).decode())
+                        while "READY=1" not in notified:
+                            notified += (await notify.recv(1000)).decode().splitlines()
                         starting.cancel_scope.cancel()
                 nursery.start_soon(_receive, notify, notified)
                 yield RunningDaemon(place, process, notified)
@@ -201,4 +205,4 @@ async def running_daemon(
 
 async def _receive(notify: trio.socket.SocketType, notified: list[str]) -> None:
     while True:
-        notified.append((await notify.recv(1000)).decode())
+        notified += (await notify.recv(1000)).decode().splitlines()

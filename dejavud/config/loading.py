@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from dejavud.config.credentials import DATABASE_PASSWORD, credentials_of, with_password
 from dejavud.config.resolving import check_engine, check_exposure, resolved
 from dejavud.config.sections import RULES, SECRETS, Config, Key, keys
 from dejavud.config.tables import is_table, tables_of
@@ -45,7 +46,7 @@ class Loaded:
 
 
 def load(arguments: Arguments, environment: Mapping[str, str], working_dir: Path) -> Loaded:
-    """Return the configuration: flags over environment over ``.env`` over the conf file over the defaults.
+    """Return the configuration: flags over environment over credentials over ``.env`` over the conf file over the defaults.
 
     Raises `InvalidConfig` whose message names the place of the mistake and what is allowed there.
     """
@@ -54,9 +55,14 @@ def load(arguments: Arguments, environment: Mapping[str, str], working_dir: Path
     if conf is not None:
         settings |= settings_of_toml(_read(conf), str(conf))
     settings |= settings_of_environment(_dotenv(working_dir / ".env"), suffix=" in .env")
+    credentials = credentials_of(environment)
+    password = credentials.pop(DATABASE_PASSWORD, None)
+    settings |= {key: Setting(text, f"credential {key}") for key, text in credentials.items()}
     settings |= settings_of_environment(environment)
     settings |= {key: Setting(text, _flag_of(key)) for key, text in arguments.settings.items()}
     config = config_of(settings)
+    if password is not None:
+        config = replace(config, data=replace(config.data, url=with_password(config.data.url, password)))
     origins = {key: setting.origin for key, setting in settings.items()}
     check_engine(config.engine, origins)
     config = resolved(config, environment, working_dir, origins)

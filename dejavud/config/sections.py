@@ -259,7 +259,7 @@ def _are_addresses(values: tuple[str, ...]) -> bool:
         return False
 
 
-_SOURCE = re.compile(r"([^=\s][^=]{0,63})=(mic(:.+)?|https?://\S+|(realtime:)?/.+)")
+_SOURCE = re.compile(r"([^=\s][^=]{0,63})=(mic(:.+)?|(https?|rtsps?)://\S+|(realtime:)?/.+|pcm(:.+)?)")
 
 
 def _are_sources(values: tuple[str, ...]) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -16,7 +18,7 @@ from dejavud.hooks.base import HookEnded, HookFailed, printable
 from dejavud.services.events import made_event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dejavud.hooks.base import Hook, ListenerViews, Thread
     from dejavud.hooks.settings import HookSettings
@@ -65,20 +67,69 @@ class TestHooks:
     name: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A hook that is to run.
+
+    key : equal for two hooks that would do the same in the same way.
+    """
+
+    key: tuple[object, ...]
+    make: Callable[[], Hook]
+
+
+@dataclass(slots=True)
+class _Run:
+    """A hook that runs, or did."""
+
+    hook: Hook
+    plan: Plan | None
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+
+
 class Hooks:
     """Runs hooks, says how they are, and tries them."""
 
-    def __init__(self, hooks: Sequence[Hook], hub: EventHub) -> None:
-        self._hooks = hooks
+    def __init__(self, hooks: Sequence[Hook], hub: EventHub, plans: Sequence[Plan] = ()) -> None:
         self._hub = hub
+        self._runs = [_Run(hook, plan) for hook, plan in zip_longest(hooks, plans)]
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def _hooks(self) -> list[Hook]:
+        return [run.hook for run in self._runs]
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run every hook until cancelled."""
-        async with trio.open_nursery() as nursery:
-            for hook in self._hooks:
-                nursery.start_soon(self._supervise, hook)
+        async with trio.open_nursery() as self._nursery:
+            for run in self._runs:
+                self._nursery.start_soon(self._run, run)
             task_status.started()
             await trio.sleep_forever()
+
+    async def change(self, plans: Sequence[Plan]) -> None:
+        """Run what is planned, and nothing else: hooks whose plan stays the same are left alone.  While `serve` runs."""
+        if self._nursery is None:
+            msg = "hooks are changed while `serve` runs"
+            raise RuntimeError(msg)
+        kept = {run.plan.key: run for run in self._runs if run.plan is not None}
+        gone = [run for run in self._runs if run.plan is None or run.plan.key not in {plan.key for plan in plans}]
+        for run in gone:
+            run.scope.cancel()
+        for run in gone:
+            await run.ended.wait()  # a new one of the same name may want its place at the broker, on the bus
+        fresh = {plan.key: _Run(plan.make(), plan) for plan in plans if plan.key not in kept}
+        self._runs = [fresh.get(plan.key) or kept[plan.key] for plan in plans]
+        for run in fresh.values():
+            self._nursery.start_soon(self._run, run)
+
+    async def _run(self, run: _Run) -> None:
+        try:
+            with run.scope:
+                await self._supervise(run.hook)
+        finally:
+            run.ended.set()
 
     async def _supervise(self, hook: Hook) -> None:
         pause_s = FIRST_PAUSE_S
@@ -166,28 +217,40 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def make_hooks(settings: HookSettings, hub: EventHub, listeners: ListenerViews, thread: Thread) -> Hooks:
-    """Return the hooks that `settings` switch on; only what they need is imported.
+    """Return the hooks that `settings` switch on; raises what `planned_hooks` raises."""
+    plans = planned_hooks(settings, hub, listeners, thread)
+    return Hooks([plan.make() for plan in plans], hub, plans)
+
+
+def planned_hooks(settings: HookSettings, hub: EventHub, listeners: ListenerViews, thread: Thread) -> list[Plan]:
+    """Return the hooks that `settings` switch on, none of them made yet; only what they need is imported.
 
     Raises `InvalidConfig`, which names the extra, where a library is not installed.
     """
-    hooks: list[Hook] = []
+    plans: list[Plan] = []
     if settings.webhooks:
         with _explained("hooks.webhooks", "webhooks"):
             from dejavud.hooks.webhook import WebhookHook  # noqa: PLC0415 - only where it is switched on
-        hooks += [WebhookHook(webhook, hub, settings) for webhook in settings.webhooks]
+        shared = (settings.webhook_timeout_s, settings.webhook_max_age_s)
+        plans += [
+            Plan(("webhook", webhook, *shared), partial(WebhookHook, webhook, hub, settings))
+            for webhook in settings.webhooks
+        ]
     if settings.mqtt_url:
         with _explained("hooks.mqtt_url", "mqtt"):
             from dejavud.hooks.mqtt import MqttHook  # noqa: PLC0415
-        hooks.append(MqttHook(hub, listeners, settings, thread))
+        key = ("mqtt", *(getattr(settings, one.name) for one in fields(settings) if one.name.startswith("mqtt_")))
+        plans.append(Plan(key, partial(MqttHook, hub, listeners, settings, thread)))
     if settings.mpris:
         with _explained("hooks.mpris", "mpris"):
             from dejavud.hooks.mpris import MprisHook  # noqa: PLC0415
-        hooks.append(MprisHook(hub, listeners, settings))
+        plans.append(Plan(("mpris", settings.mpris_bus), partial(MprisHook, hub, listeners, settings)))
     if settings.now_playing_file:
         from dejavud.hooks.text_file import NowPlayingFile  # noqa: PLC0415
 
-        hooks.append(NowPlayingFile(hub, listeners, settings, thread))
-    return Hooks(hooks, hub)
+        key = ("file", settings.now_playing_file, settings.now_playing_format)
+        plans.append(Plan(key, partial(NowPlayingFile, hub, listeners, settings, thread)))
+    return plans
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from dejavud.services.watching import Watching
 from dejavud.values import Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import trio
 
@@ -276,8 +276,8 @@ class Handlers:
         return {"stopping": True}
 
 
-def command_table(services: Services) -> CommandTable:
-    """Return every command of the daemon."""
+def command_table(services: Services, more: Iterable[tuple[str, type, Handler]] = ()) -> CommandTable:
+    """Return every command of the daemon, with those of `more` that lie above this floor."""
     handlers = Handlers(services)
     rows: tuple[tuple[str, type, Handler], ...] = (
         ("status", Nothing, handlers.status),
@@ -298,6 +298,7 @@ def command_table(services: Services) -> CommandTable:
         ("import", ArchiveFile, services.archives.import_),
         ("backup", ArchiveFile, services.archives.backup),
         ("restore", Restore, services.archives.restore),
+        *more,
         ("shutdown", Nothing, handlers.shutdown),
     )
     return CommandTable(tuple(Command(*row) for row in rows), services.requests)

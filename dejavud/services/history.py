@@ -106,6 +106,11 @@ class PlayRecorder:
         self._status = HistoryStatus(settings.enabled, settings.keep_days)
         self._counted_at = -COUNTED_S
 
+    def keep_for(self, keep_days: float) -> None:
+        """Forget what started longer ago than so many days, from the next time on; 0 keeps all."""
+        self._settings = replace(self._settings, keep_days=keep_days)
+        self._status.keep_days = keep_days
+
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write down what is told from now on, until cancelled; then what is not written yet, for `FLUSH_S` at most.
 

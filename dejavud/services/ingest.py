@@ -139,6 +139,10 @@ class Ingest:
         self._finder = DuplicateFinder(index, self._profile)
         self._send, self._receive = trio.open_memory_channel[_Pending](self._settings.batch_tracks)
 
+    def change(self, settings: IngestSettings) -> None:
+        """Go by these from the next file on; how many wait to be written stays as it is."""
+        self._settings = settings
+
     async def add(self, file: TrackFile) -> Ingested:
         """Return the track of `file` once it is committed; a content that is known is not decoded again.
 

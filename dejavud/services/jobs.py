@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from dejavud.fingerprint.params import Params
     from dejavud.values import Array, ClassicQuery, Constellation, Hashes, QueryFingerprint, Tags
 
-DAEMON_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
-"""What tells the daemon, and it alone, to stop."""
+DAEMON_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+"""What tells the daemon, and it alone, to stop or to read its configuration again."""
 
 _EXIT_ORPHANED = 3
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from contextlib import contextmanager
-from dataclasses import replace
 from contextvars import Context
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog

@@ -81,6 +81,10 @@ class Maintenance:
             self._derive = partial(track_hashes, params=params)
         self._timeout_s = fingerprint_timeout_s
 
+    def allow(self, fingerprint_timeout_s: float) -> None:
+        """Give one file so long to be fingerprinted, from now on."""
+        self._timeout_s = fingerprint_timeout_s
+
     async def sizes(self) -> dict[str, Any]:
         """Return what the view takes on the disk, beside the database, and which share of the postings is sorted by hash; None for what is not kept."""
         kept = self._kept

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
-from dejavud.errors import DejavudError
+from dejavud.errors import DejavudError, ListenerNotFound
 from dejavud.services.listeners import MICROPHONE
 
 if TYPE_CHECKING:
@@ -41,8 +42,19 @@ class MicrophoneWatch:
         self._workers = workers
         self._microphones = microphones
         self._listeners = listeners
-        self._is_wanted = wanted
+        self._is_wanted, self._has_added = wanted, False
         self._places = (_DEVICES, runtime_dir, runtime_dir / "pulse")
+
+    async def want(self, *, wanted: bool) -> None:
+        """Listen to the default microphone, as soon as there is one, or no longer."""
+        self._is_wanted = wanted
+        if wanted:
+            self._microphones.look_again()
+            await self._look()
+        elif self._has_added:
+            self._has_added = False
+            with suppress(ListenerNotFound):  # somebody removed it before
+                await self._listeners.remove(MICROPHONE)
 
     async def serve(self) -> None:
         """Watch until cancelled."""
@@ -74,6 +86,7 @@ class MicrophoneWatch:
         if not any(view["listener"] == MICROPHONE for view in self._listeners.view()):
             try:
                 await self._listeners.add(MICROPHONE, "mic", remembered=False)
+                self._has_added = True
             except DejavudError as error:
                 log.warning("microphone_not_listened_to", reason=error.message)
             else:

@@ -127,6 +127,10 @@ class Recognizer:
         self._microphones = microphones
         self.counts = QueryCounts()
 
+    def change(self, match: Matching, quick_match: Matching | None, settings: RecognizerSettings) -> None:
+        """Answer by these from the next query on."""
+        self._match, self._quick_match, self._settings = match, quick_match, settings
+
     async def recognize_file(
         self, path: Path, name: str, *, limit_s: float | None = None, raw_fallback: bool = False
     ) -> Recognition:

@@ -65,6 +65,10 @@ class Scanner:
         self._constellations = constellations or ConstellationCache(index)
         self._turns = trio.CapacityLimiter(settings.max_files)
 
+    def change(self, match: Match, settings: ScannerSettings) -> None:
+        """Go by these from the next scan on; how many run at a time stays as it is."""
+        self._match, self._settings = match, settings
+
     async def scan_file(self, path: Path, name: str, progress: Progress, *, limit_s: float | None = None) -> Timeline:
         """Return what is played in the first `limit_s` of the file at `path` (in all of it, where None).
 

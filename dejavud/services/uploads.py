@@ -60,15 +60,14 @@ class UploadStore:
 
     def __init__(self, folder: Path, *, max_bytes: int, max_open: int = 64) -> None:
         self._folder = folder
-        self._max_open = max_open
         self._n_open = 0
-        self.max_bytes = max_bytes
+        self.max_bytes, self.max_open = max_bytes, max_open
 
     @asynccontextmanager
     async def receiving(self, name: str) -> AsyncIterator[Receiver]:
         """Give a receiver whose bytes are deleted when the block ends."""
-        if self._n_open >= self._max_open:
-            raise Busy(what=f"{self._max_open} uploads at a time")
+        if self._n_open >= self.max_open:
+            raise Busy(what=f"{self.max_open} uploads at a time")
         self._n_open += 1
         try:
             handle, path = tempfile.mkstemp(prefix="upload-", dir=self._folder)  # 0600 whatever the umask

@@ -1,0 +1,90 @@
+"""The doors that commands come through: which there are, as the configuration or the service manager says, and who may use them."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dejavud.config import parse_address
+from dejavud.errors import InvalidConfig
+from dejavud.interfaces.control import ControlSettings, serve_control
+from dejavud.interfaces.http import HttpSettings, serve_http
+from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator, Sequence
+
+    import trio
+
+    from dejavud.config import Config
+    from dejavud.interfaces.guard import Token
+    from dejavud.services.commands import CommandTable
+    from dejavud.services.handlers import Services
+    from dejavud.services.uploads import UploadStore
+    from dejavud.systemd import Handed
+
+    Place = tuple[str, int, socket.socket | None]
+    Opened = dict[str, str | list[str]]
+
+
+async def open_doors(
+    doors: trio.Nursery,
+    config: Config,
+    services: Services,
+    *,
+    table: CommandTable,
+    uploads: UploadStore,
+    token: Token,
+    handed: Handed,
+) -> Opened:
+    """Start every interface that takes commands, and return where each can be reached.
+
+    handed : sockets by interface, which take the place of the addresses in `config`.  Raises `InvalidConfig` where one of them can be reached from other
+    machines and there is no token.
+    """
+    check_handed(handed, token.value)
+    hub, grace_s = services.hub, config.shutdown.grace_s
+    local = ControlSettings(config.control.endpoint, token=token, grace_s=grace_s)
+    serve_local = partial(serve_control, table, uploads, settings=local, feeding=services.listeners.feeding)
+    opened: Opened = {"control": await doors.start(serve_local), "http": [], "websocket": []}
+    for host, port, given in _places(config.http.listen, handed["http"]):
+        http = HttpSettings(host, port, given, token=token, grace_s=grace_s, body_total_s=config.limits.upload_s)
+        opened["http"] = [*opened["http"], await doors.start(partial(serve_http, table, uploads, hub, settings=http))]
+    for host, port, given in _places(config.websocket.listen, handed["websocket"]):
+        websocket = WebSocketSettings(
+            host,
+            port,
+            given,
+            token=token,
+            grace_s=grace_s,
+            max_message_bytes=config.websocket.message_bytes,
+            upload_s=config.limits.upload_s,
+        )
+        serve = partial(serve_websocket, table, uploads, hub, settings=websocket)
+        opened["websocket"] = [*opened["websocket"], await doors.start(serve)]
+    return opened
+
+
+def check_handed(handed: Handed, token: str | None) -> None:
+    """Raise `InvalidConfig` when a socket that was handed over can be reached from other machines and no token guards it."""
+    for name, sockets in handed.items():
+        for given in sockets:
+            host = given.getsockname()[0]
+            if not token and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+                reason = (
+                    f"the socket {name!r} that was handed over listens on {host}, which other machines can reach, and nothing asks who they are: "
+                    "set security.token (LoadCredential=security.token:/etc/dejavud/token), or write ListenStream=127.0.0.1:PORT in its unit"
+                )
+                raise InvalidConfig(origin="LISTEN_FDS", reason=reason)
+
+
+def _places(addresses: Sequence[str], given: Sequence[socket.socket]) -> Iterator[Place]:
+    """Yield where an interface is to be reached: on the sockets that were handed over, else at its addresses."""
+    for one in given:
+        host, port = one.getsockname()[:2]
+        yield host, port, one
+    if not given:
+        for address in map(parse_address, addresses):
+            yield address.host, address.port, None
