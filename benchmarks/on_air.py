@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
@@ -187,7 +188,7 @@ def station(kinds: Sequence[str] = ("mp3",)) -> Iterator[list[Mount]]:
         with (folder / "said").open("wb") as said:
             server = subprocess.Popen([str(program), "-c", str(folder / "conf.xml")], stdout=said, stderr=said)
         try:
-            _until(lambda: _accepts(port), server, folder / "said")
+            _until(lambda: _is_icecast(port), server, folder / "said")
             yield [Mount(f"http://127.0.0.1:{port}/programme{n}.{kind}", kind) for n, kind in enumerate(kinds)]
         finally:
             ended = server.poll()
@@ -376,9 +377,15 @@ def _free_port() -> int:
         return port
 
 
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _is_icecast(port: int) -> bool:
+    """Tell whether Icecast answers at a port, and not who took it meanwhile."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=READY_S) as answer:
+            return "Icecast" in str(answer.headers["Server"])
+    except urllib.error.HTTPError as error:
+        return "Icecast" in str(error.headers["Server"])
+    except OSError:
+        return False
 
 
 def _until(is_so: Callable[[], bool], process: subprocess.Popen[bytes], said: Path) -> None:
