@@ -9,6 +9,7 @@ import pytest
 from dejavud.config import Address, Config, Loaded, load, parse_address, parse_arguments
 from dejavud.config.loading import config_of, settings_of_toml
 from dejavud.config.printing import as_toml
+from dejavud.config.reloading import RESTART, needs_restart, taken_over
 from dejavud.config.sections import RULES, keys
 from dejavud.errors import InvalidConfig
 from dejavud.fingerprint.profiles import PROFILES
@@ -59,6 +60,72 @@ def test_every_key_of_the_conf_file_is_explained() -> None:
     for above, line in pairwise(lines):
         if line and line[0] not in "#[":
             assert above[:1] not in ("", "["), line
+
+
+def test_the_conf_file_says_what_takes_a_restart() -> None:
+    """A section or a key is marked (restart) in conf/dejavud.toml exactly where the table says that it takes one."""
+    marked, section_is_marked, comment_is_marked = {}, False, False
+    section = ""
+    for line in CONF.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            section, section_is_marked = line[1 : line.index("]")], "(restart)" in line
+        elif line.startswith("#"):
+            comment_is_marked = "(restart)" in line or (comment_is_marked and was_comment)
+        elif line:
+            marked[f"{section}.{line.partition(' ')[0]}"] = section_is_marked or comment_is_marked
+        was_comment = line.startswith("#")
+        comment_is_marked = comment_is_marked and bool(line) and not line.startswith("[")
+    assert marked == {dotted: needs_restart(dotted) for dotted in keys()}
+
+
+def test_the_table_of_restarts_names_what_there_is() -> None:
+    """Nothing in it is a setting or a section that is gone."""
+    sections = {key.section for key in keys().values()}
+    assert set(RESTART) <= sections | set(keys())
+
+
+def test_credentials_are_settings(tmp_path: Path, home: dict[str, str]) -> None:
+    """Files in CREDENTIALS_DIRECTORY go before conf and .env, behind the environment; a database's password is put in its place; others are let be."""
+    (tmp_path / "security.token").write_text("correct-horse\n")
+    (tmp_path / "data.password").write_text("a/b@c\n")
+    (tmp_path / "diary").write_text("of a webhook")
+    environment = home | {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    conf = "[security]\ntoken = 'battery-staple'\n[data]\nurl = 'postgresql://me@db/x'\n"
+    result = loaded(tmp_path, environment, conf=conf)
+    assert result.config.security.token == "correct-horse"  # noqa: S105 - the test's own
+    assert result.config.data.url == "postgresql://me:a%2Fb%40c@db/x"
+    assert result.origins["security.token"] == "credential security.token"
+    assert result.origins["data.url"].endswith("line 4, and the credential data.password")
+    assert "a%2Fb" not in as_toml(result)
+    own = loaded(tmp_path, environment | {"DEJAVUD_SECURITY_TOKEN": "of-the-environment"}, conf=conf)
+    assert own.config.security.token == "of-the-environment"  # noqa: S105
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("security.tokn", "x", "did you mean 'security.token'?"),
+        ("security.token", "", "credential security.token: it is empty"),
+        ("security.token", "short", "credential security.token: security.token must be"),
+        ("data.password", "x", "data.url must name a user and no password"),
+    ],
+)
+def test_a_wrong_credential_is_refused(tmp_path: Path, home: dict[str, str], name: str, text: str, reason: str) -> None:
+    """One that is misspelt, empty or not allowed does not leave the daemon without what it was to guard it."""
+    (tmp_path / name).write_text(text)
+    assert reason in refusal(tmp_path, home | {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
+def test_a_token_may_not_go_while_the_addresses_that_it_guards_stay(tmp_path: Path, home: dict[str, str]) -> None:
+    """A configuration that is right for a fresh start is refused by a daemon that would be open to others until then."""
+    wide = loaded(tmp_path, home, conf="[http]\nlisten = ['0.0.0.0:4141']\n[security]\ntoken = 'correct-horse'\n")
+    narrow = loaded(tmp_path, home, conf="[limits]\nuploads = 3\n")
+    with pytest.raises(InvalidConfig, match=r"can be reached from other machines"):
+        taken_over(wide.config, narrow.config, narrow.origins)
+    other = loaded(tmp_path, home, conf="[security]\ntoken = 'battery-staple'\n[limits]\nuploads = 3\n")
+    merged = taken_over(wide.config, other.config, other.origins)
+    assert (merged.http, merged.limits.uploads) == (wide.config.http, 3)
+    assert merged.security.token == "battery-staple"  # noqa: S105
 
 
 def test_every_rule_belongs_to_a_key_and_accepts_its_default() -> None:

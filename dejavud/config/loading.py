@@ -61,9 +61,10 @@ def load(arguments: Arguments, environment: Mapping[str, str], working_dir: Path
     settings |= settings_of_environment(environment)
     settings |= {key: Setting(text, _flag_of(key)) for key, text in arguments.settings.items()}
     config = config_of(settings)
+    origins = {key: setting.origin for key, setting in settings.items()}
     if password is not None:
         config = replace(config, data=replace(config.data, url=with_password(config.data.url, password)))
-    origins = {key: setting.origin for key, setting in settings.items()}
+        origins["data.url"] += f", and the credential {DATABASE_PASSWORD}"
     check_engine(config.engine, origins)
     config = resolved(config, environment, working_dir, origins)
     check_exposure(config, origins)
