@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dejavud import __version__
+from dejavud import __version__, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,16 +77,19 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     return Arguments(given["config"], given["check_config"], given["print_config"], settings)
 
 
+def _this_program() -> Path:
+    """Return where this program was started from, links and all: that is the name that lasts."""
+    return Path(shutil.which(sys.argv[0]) or sys.argv[0]).absolute()
+
+
 class _PrintShipped(argparse.Action):
     """Print a text that comes with the program, and stop."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, _namespace: object, value: object, option: str | None = None
     ) -> None:
-        from dejavud import shipped  # noqa: PLC0415 - not needed to start
-
         if option == "--print-unit":
-            sys.stdout.write(shipped.unit("user" if value == "user" else "system", Path(sys.argv[0]).resolve()))
+            sys.stdout.write(shipped.unit(str(value), _this_program()))
         else:
             sys.stdout.write(shipped.licenses() if option == "--licenses" else shipped.default_config())
         parser.exit()
@@ -126,9 +130,10 @@ def _parser() -> argparse.ArgumentParser:
         "--print-unit",
         nargs="?",
         const="system",
-        choices=("system", "user"),
+        choices=tuple(shipped.UNITS),
         action=_PrintShipped,
-        help="print systemd's unit that runs this program as a service of the machine, or of yourself, and stop",
+        help="print systemd's unit that runs this program as a service of the machine, or of yourself, or that holds its "
+        "sockets, and stop",
     )
     instead.add_argument(
         "--licenses", nargs=0, action=_PrintShipped, help="print the licenses of all that is bundled, and stop"

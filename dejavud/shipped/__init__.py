@@ -6,11 +6,18 @@ In a checkout they lie where a person looks for them; a wheel and the single fil
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 _HERE = Path(__file__).parent
 _CHECKOUT = _HERE.parents[1]
 _UNIT_PROGRAM = "/usr/bin/dejavud"
+
+UNITS = {
+    "system": "dejavud.service",
+    "user": "dejavud.user.service",
+    "http": "dejavud-http.socket",
+    "websocket": "dejavud-websocket.socket",
+}
+"""Systemd's units, by what they are called here: the services, and the sockets that systemd can hold for the first of them."""
 
 
 def default_config() -> str:
@@ -18,10 +25,9 @@ def default_config() -> str:
     return _text("conf", "dejavud.toml")
 
 
-def unit(kind: Literal["system", "user"], program: Path) -> str:
-    """Return systemd's unit for the machine or for a user; that of the machine starts `program`, an absolute path."""
-    text = _text("systemd", "dejavud.service" if kind == "system" else "dejavud.user.service")
-    return text.replace(_UNIT_PROGRAM, str(program))
+def unit(kind: str, program: Path) -> str:
+    """Return a unit of `UNITS`; the service of the machine starts `program`, an absolute path."""
+    return _text("systemd", UNITS[kind]).replace(_UNIT_PROGRAM, str(program))
 
 
 def licenses() -> str:
@@ -31,5 +37,5 @@ def licenses() -> str:
 
 
 def _text(folder: str, name: str) -> str:
-    shipped = _HERE / name
+    shipped = _HERE / folder / name
     return (shipped if shipped.is_file() else _CHECKOUT / folder / name).read_text(encoding="utf-8")

@@ -9,7 +9,7 @@
        DEJAVUD-BUNDLE-1 00000000000000\n
 
    The same program without anything behind it is bin/python of the unpacked folder: what sys.executable names, for the
-   worker processes.  Both choose between the C libraries of the machine and, where those are missing or too old, our own;
+   worker processes, and what a package's /usr/bin/dejavud leads to.  Both choose between the C libraries of the machine and, where those are missing or too old, our own;
    the unpacked folder has the needs as a file. */
 
 #define _GNU_SOURCE
@@ -173,50 +173,61 @@ static void set_environment(const char *modules) {
     setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
 }
 
-static _Noreturn void become_program(const struct bundle *bundle, bool is_client, char *const *arguments) {
-    static char client[] = "import sys; del sys.argv[0]; from dejavuctl.__main__ import main; sys.exit(main())";
+/* Become a program of ours: its modules are below those two folders, the client's in the first alone. */
+static _Noreturn void become_program(const struct bundle *bundle, bool is_client, const char *client, const char *daemon,
+                                     char *name, char *const *arguments) {
+    static char client_code[] = "import sys; del sys.argv[0]; from dejavuctl.__main__ import main; sys.exit(main())";
     /* structlog would import rich, which the client draws with, a sixth of the daemon's imports, for tracebacks in colour. */
-    static char daemon[] = "import sys; del sys.argv[0]; sys.modules['rich'] = None; from dejavud.__main__ import main; sys.exit(main())";
-    char cache[MAX_PATH], base[MAX_PATH], modules[2 * MAX_PATH] = "", self[MAX_PATH] = "";
-    int n_parts = is_client ? 1 : bundle->n_parts;
-    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) fail("/proc/self/exe cannot be read: %s", strerror(errno));
-    find_cache(cache);
-    join(base, cache, bundle->parts[0].folder);
-    for (int i = 0; i < n_parts; i++) {
-        ensure_part(bundle, &bundle->parts[i], cache);
-        size_t n = strlen(modules);
-        if (snprintf(modules + n, sizeof modules - n, "%s%s/%s/site", n ? ":" : "", cache, bundle->parts[i].folder) >=
-            (int)(sizeof modules - n))
-            fail("this path is too long: %s", cache);
-    }
+    static char daemon_code[] = "import sys; del sys.argv[0]; sys.modules['rich'] = None; from dejavud.__main__ import main; "
+                                "sys.exit(main())";
+    char modules[2 * MAX_PATH + 16];
+    snprintf(modules, sizeof modules, is_client ? "%s/site" : "%s/site:%s/site", client, daemon);
     set_environment(modules);
-    char *const options[] = {"-S", "-c", is_client ? client : daemon, self, NULL};
-    become_python(bundle, base, options, arguments);
+    char *const options[] = {"-S", "-c", is_client ? client_code : daemon_code, name, NULL};
+    become_python(bundle, client, options, arguments);
 }
 
-/* As bin/python of an unpacked folder: its needs are in the file beside it. */
-static _Noreturn void become_worker(struct bundle *bundle, char *const *arguments) {
-    char base[MAX_PATH] = "", path[MAX_PATH], text[MAX_DESCRIPTION + 1];
-    if (readlink("/proc/self/exe", base, sizeof base - 1) < 0) fail("/proc/self/exe cannot be read: %s", strerror(errno));
+/* As the single file: what the program needs is unpacked first. */
+static _Noreturn void start_attached(const struct bundle *bundle, bool is_client, char *const *arguments) {
+    char cache[MAX_PATH], folders[MAX_PARTS][MAX_PATH], self[MAX_PATH] = "";
+    if (bundle->n_parts != 2) fail("this file is damaged: copy it again");
+    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) fail("/proc/self/exe cannot be read: %s", strerror(errno));
+    find_cache(cache);
+    for (int i = 0; i < (is_client ? 1 : 2); i++) {
+        ensure_part(bundle, &bundle->parts[i], cache);
+        join(folders[i], cache, bundle->parts[i].folder);
+    }
+    become_program(bundle, is_client, folders[0], folders[1], self, arguments);
+}
+
+/* Where nothing is attached: bin/python of an unpacked folder, whose needs are in the file beside it.  Called by one of our
+   names, as from a package's /usr/bin, it is that program, and the daemon's folder lies beside its own. */
+static _Noreturn void start_unpacked(struct bundle *bundle, bool is_ours, bool is_client, char *name, char *const *arguments) {
+    char client[MAX_PATH] = "", daemon[MAX_PATH], path[MAX_PATH], text[MAX_DESCRIPTION + 1];
+    if (readlink("/proc/self/exe", client, sizeof client - 1) < 0) fail("/proc/self/exe cannot be read: %s", strerror(errno));
     for (int i = 0; i < 2; i++)
-        if (strrchr(base, '/')) *strrchr(base, '/') = '\0';
-    join(path, base, "needs");
+        if (strrchr(client, '/')) *strrchr(client, '/') = '\0';
+    join(path, client, "needs");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n_text = fd < 0 ? -1 : read(fd, text, MAX_DESCRIPTION);
     if (n_text < 0) fail("this file is not whole: copy it again");
     close(fd);
     text[n_text] = '\0';
     parse(bundle, text);
+    join(daemon, client, "../daemon");
+    if (is_ours) become_program(bundle, is_client, client, daemon, name, arguments);
     char *const options[] = {NULL};
-    become_python(bundle, base, options, arguments);
+    become_python(bundle, client, options, arguments);
 }
 
 int main(int argc, char *argv[]) {
     static struct bundle bundle;
     if (argc < 1) return EXIT_CANNOT_START;
-    if (!read_bundle(&bundle)) become_worker(&bundle, argv + 1);
-    if (bundle.n_parts == 0) fail("this file is damaged: copy it again");
-    if (strncmp(last_of(argv[0]), "dejavuctl", 9) == 0) become_program(&bundle, true, argv + 1);
-    if (argc > 1 && strcmp(argv[1], "ctl") == 0) become_program(&bundle, true, argv + 2);
-    become_program(&bundle, false, argv + 1);
+    const char *name = last_of(argv[0]);
+    bool is_named_client = strncmp(name, "dejavuctl", 9) == 0;
+    bool is_ctl = !is_named_client && argc > 1 && strcmp(argv[1], "ctl") == 0;
+    bool is_client = is_named_client || is_ctl;
+    char *const *arguments = argv + (is_ctl ? 2 : 1);
+    if (read_bundle(&bundle)) start_attached(&bundle, is_client, arguments);
+    start_unpacked(&bundle, strncmp(name, "dejavu", 6) == 0, is_client, argv[0], arguments);
 }

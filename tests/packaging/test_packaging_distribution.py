@@ -75,10 +75,12 @@ def test_both_console_scripts_lead_to_something_callable(wheel: zipfile.ZipFile)
 def test_the_wheel_ships_the_conf_file_the_units_and_the_license(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     """Installed by pip, without conf/ and systemd/ beside it, the program prints what it prints in a checkout."""
     wheel.extractall(tmp_path)  # noqa: S202 - made by ourselves just now
-    code = "from dejavud import shipped as s; print(s.default_config() + s.unit('user', '/x') + s.licenses())"
+    code = "from dejavud import shipped as s; print(s.default_config(), *(s.unit(kind, '/x') for kind in s.UNITS), s.licenses())"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    ours = shipped.default_config() + shipped.unit("user", Path("/x")) + shipped.licenses()
-    assert (tmp_path / "dejavud" / "shipped" / "dejavud.service").is_file()
+    ours = " ".join(
+        [shipped.default_config(), *(shipped.unit(kind, Path("/x")) for kind in shipped.UNITS), shipped.licenses()]
+    )
+    assert (tmp_path / "dejavud" / "shipped" / "systemd" / "dejavud.service").is_file()
     assert done.stdout == ours + "\n"
 
 

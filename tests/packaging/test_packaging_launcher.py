@@ -92,6 +92,21 @@ def test_the_daemon_gets_its_arguments_and_where_the_modules_are(make: Callable[
     assert stat.S_IMODE(client.stat().st_mode) == 0o700
 
 
+def test_an_unpacked_folder_is_started_by_links_to_it(make: Callable[..., Path], launcher: Path) -> None:
+    """A package holds the folders as they are: its /usr/bin/dejavud and dejavuctl are links, and nothing is unpacked."""
+    tree = make().parent / "tree of dejavud"
+    shutil.copy(launcher, tree / "client/bin/python")
+    (tree / "client/needs").write_text("need libc.so.6 GLIBC_2.4\n")
+    for name in ("dejavud", "dejavuctl"):
+        (tree / name).symlink_to("client/bin/python")
+    daemon, client = (run(tree / name, "--version").stdout.splitlines() for name in ("dejavud", "dejavuctl"))
+    assert daemon[0] == f"{tree}/dejavud --version"
+    assert daemon[-1] == f"path {tree}/client/site:{tree}/client/../daemon/site home "
+    assert client[-1] == f"path {tree}/client/site home "
+    assert run(tree / "client/bin/python", "-S", "-c", "x", "worker").stdout.splitlines()[0] == "worker"
+    assert not (tree / "home").exists()
+
+
 @pytest.mark.parametrize("how", ["link", "ctl"])
 def test_the_client_unpacks_only_its_own_part(make: Callable[..., Path], cache: Path, how: str) -> None:
     """Called dejavuctl, or with ctl, it is the client, and does not wait for what only the daemon needs."""
