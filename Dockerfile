@@ -18,7 +18,7 @@ ENV PATH=/opt/dejavud/bin:$PATH \
     DEJAVUD_CONTROL=ipc:///run/dejavud/control.sock
 VOLUME /var/lib/dejavud
 EXPOSE 4141 4242
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["dejavuctl", "status"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["/usr/src/dejavud/packaging/healthcheck"]
 # Starts as root to become the user dejavud; with `docker run --user` it stays who it is.
 ENTRYPOINT ["/usr/src/dejavud/packaging/entrypoint"]
 CMD ["dejavud"]
