@@ -44,8 +44,9 @@ SETTLED = 0.9999
 """From this confidence on a play is taken for granted: what it explains is not asked again."""
 OWN_VOTES = 1.25
 """A track that already plays is laid elsewhere only if that explains so many times as much: repeated passages explain as much."""
-JUMP_SLACK_FRAMES = 31
-"""A second: a track that goes on so little before where it was left goes on, one that goes further back is played again."""
+JUMP_SLACK_FRAMES = 125
+"""Four seconds: a track that goes on so little before where it was left goes on, one that goes further back is played again.  Chance may
+have it heard for a few seconds more than it was."""
 
 
 @dataclass(frozen=True, slots=True)

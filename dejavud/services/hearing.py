@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from dejavud.matching.tracker import Tracker
+from dejavud.matching.tracker import JUMP_SLACK_FRAMES, Tracker
 from dejavud.matching.trail import HOP_FRAMES, RecentEvidence
 from dejavud.matching.verification import SILENT_DEPTH
 from dejavud.services.heard_plays import NEAR_FRAMES, Candidate, Change, HeardPlay, last_delta
@@ -35,16 +35,15 @@ if TYPE_CHECKING:
 
 RECENT_STEPS, EXPLAINED_NATS = 5, 8.0
 """A play explains what sounds now when the last second and a quarter is so much likelier with it than by chance."""
-BEYOND_DOUBT = 1e-7
-"""What leaves so little doubt is told at once; what leaves more, when the next second says the same.  There are 86 400 of them a day."""
+BEYOND_DOUBT = 1e-12
+"""What leaves so little doubt is told at once; what leaves more, when the next second says the same.  The first second and a half of a track leaves
+far less; of three hours of music that was not in a library of ten thousand tracks two looks left between 1e-7 and 1e-8."""
 AGAIN_FRAMES = 4 * TICK_FRAMES
 """What was thought of so long ago is thought of no more."""
 YOUNG_FRAMES = 15 * TICK_FRAMES
 """So long a track may turn out to be at another of its repetitions."""
-UNHEARD_FRAMES = 3 * TICK_FRAMES
-"""A track is played once more, from elsewhere, only where the one that plays has not been heard for so long."""
 SLACK_FRAMES = TICK_FRAMES
-LOOK_SLACK_FRAMES = 2 * TICK_FRAMES
+LOOK_SLACK_FRAMES = JUMP_SLACK_FRAMES
 """A track that goes on so little before where it was left goes on; looks know to a second where that was."""
 OVER_FRAMES = 3 * TICK_FRAMES
 """So long after its track's last note a play has ended, unless the track was found to lie elsewhere."""
@@ -168,8 +167,8 @@ class Hearing:
         considered = library.consider(look.query, hits, read, n_index_frames)
         for doubtful in considered.candidates:
             self._think(doubtful, first, is_sure=False)
-        for answer in considered.answers:
-            self._answered(answer, first)
+        for place, answer in enumerate(considered.answers):
+            self._answered(answer, first, is_first=place == 0)
 
     def _is_explained(self, look: Look, first: int, end: int) -> bool:
         """Tell whether a play that is known is what sounds at the end of a look; where it is, it has been seen up to there."""
@@ -183,8 +182,11 @@ class Hearing:
                 explained = True
         return explained
 
-    def _answered(self, answer: Alignment, first: int) -> None:
-        """Take note of a track that sounds in a look that begins at the frame `first`."""
+    def _answered(self, answer: Alignment, first: int, *, is_first: bool) -> None:
+        """Take note of a track that sounds in a look that begins at the frame `first`.
+
+        is_first : it explains most of the look; what explains the rest is told when a second look agrees.
+        """
         delta, end = round(answer.delta_frames) - first, first + round(answer.last_frame)
         begun = max(first + round(answer.first_frame), -delta)
         if any(
@@ -195,9 +197,8 @@ class Hearing:
         for play in self.plays:
             if play.is_of(answer.track_id, answer.twins) and self._is_again(play, answer.track_id, delta, begun, end):
                 return
-        sure_by_itself = 1.0 - answer.confidence <= BEYOND_DOUBT and all(
-            play.track_id != answer.track_id for play in self.plays
-        )
+        is_new = all(play.track_id != answer.track_id for play in self.plays)
+        sure_by_itself = is_first and is_new and 1.0 - answer.confidence <= BEYOND_DOUBT
         if sure_by_itself or self._was_thought_of(answer, delta, end):
             confidence = float(answer.confidence)
             play = HeardPlay(self.ids(), answer.track_id, delta, begun, end, confidence, answer.twins, end)
@@ -233,7 +234,8 @@ class Hearing:
             )
             is_young = not play.records and end - play.first_frame <= YOUNG_FRAMES
             if not (goes_on or is_young or (play.lies_at(delta) and begun - play.seen_frame <= self.max_gap_frames)):
-                return end - play.seen_frame <= UNHEARD_FRAMES
+                # it may be a repetition of what goes on, or the track from elsewhere: the tracker tells which
+                return begun - play.seen_frame <= self.max_gap_frames
             play.lay(delta)
         elif track_id != play.track_id and begun - play.seen_frame > self.max_gap_frames:
             return False
@@ -278,7 +280,7 @@ class Hearing:
     def _tie(self, final: Iterable[Play], sounding: Iterable[Play]) -> None:
         """Bring the exact record and the plays that were told together."""
         for exact in final:
-            play = self._play_of(exact)
+            play = self._play_of(exact, is_final=True)
             if play is not None:
                 self._refine(play, exact, tell=False)
                 if play.looked_frame - exact.end_frame <= TRUSTED_FRAMES:
@@ -286,19 +288,19 @@ class Hearing:
         self._sounding = set()
         for exact in sounding:
             self._sounding.add(exact.track_id)
-            play = self._play_of(exact)
+            play = self._play_of(exact, is_final=False)
             if play is not None:
                 self._refine(play, exact, tell=True)
 
-    def _play_of(self, exact: Play) -> HeardPlay | None:
-        """Return the play that is `exact`, told now if it was not before; None for one that has ended already."""
+    def _play_of(self, exact: Play, *, is_final: bool) -> HeardPlay | None:
+        """Return the play that is `exact`, told now if it was not before; None for one that has ended already, or that is none."""
         before = [play for play in self._ended if play.is_of(exact.track_id, exact.twins) and play.overlaps(exact)]
         if any(play.lies_at(last_delta(exact)) for play in before):
             return None
         for play in sorted(self.plays, key=lambda play: play.track_id != exact.track_id):
             if play.is_of(exact.track_id, exact.twins) and self._meets(play, exact):
                 return play
-        if before:
+        if before or any(self._is_repetition(play, exact, is_final=is_final) for play in self.plays):
             return None
         first, end = exact.first_frame, exact.end_frame
         play = HeardPlay(self.ids(), exact.track_id, last_delta(exact), first, end, exact.confidence, exact.twins)
@@ -306,6 +308,17 @@ class Hearing:
         self.plays.append(play)
         self._tell("started", play)
         return play
+
+    def _is_repetition(self, play: HeardPlay, exact: Play, *, is_final: bool) -> bool:
+        """Tell whether `exact` is taken for `play` at another of its track's repetitions: nobody plays a track twice at once.
+
+        One that begins soon after `play` was heard last has to last for a while, or to its end, to be believed.
+        """
+        if play.track_id != exact.track_id:
+            return False
+        both = min(play.seen_frame, exact.end_frame) - max(play.first_frame, exact.first_frame)
+        is_soon = 0 <= exact.first_frame - play.first_frame <= play.seen_frame + self.max_gap_frames - play.first_frame
+        return 2 * both > exact.n_frames or (is_soon and not is_final and exact.n_frames < YOUNG_FRAMES)
 
     def _meets(self, play: HeardPlay, exact: Play) -> bool:
         """Tell whether `exact` is a record of `play`, of which it has the recording."""
@@ -341,10 +354,13 @@ class Hearing:
     # -- ending -----------------------------------------------------------------------------------------------------
 
     def _end_at_their_tracks_ends(self, now: int) -> None:
-        """End the plays that were heard to their track's last note: there is no pause to wait for."""
+        """End the plays that were heard to their track's last note: there is no pause to wait for.
+
+        Of a track that was taken for several of its repetitions nobody knows where its last note is.
+        """
         tracks = self.library.constellations.read([play.track_id for play in self.plays])
         for play in list(self.plays):
-            if play.track_id not in tracks:
+            if play.track_id not in tracks or play.past:
                 continue
             over = int(tracks[play.track_id].frames[-1]) + 1 - play.delta
             if now - over > OVER_FRAMES and over - play.seen_frame <= TRUSTED_FRAMES:
