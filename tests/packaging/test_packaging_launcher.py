@@ -128,7 +128,7 @@ def test_what_is_unpacked_is_used_again(make: Callable[..., Path], cache: Path) 
 
 def test_many_first_starts_at_once_all_run_from_one_unpacking(make: Callable[..., Path], cache: Path) -> None:
     """Whoever comes while another unpacks waits for it; nobody sees half a folder."""
-    program = make()
+    program = make(files={"client/site/zeros": bytes(40_000_000)})  # long enough to meet
     environment = {"HOME": str(program.parent / "home"), "PATH": os.environ["PATH"]}
     starts = [subprocess.Popen([program], env=environment, stdout=subprocess.PIPE) for _ in range(8)]
     assert [start.communicate()[0] != b"" and start.returncode for start in starts] == [0] * 8
