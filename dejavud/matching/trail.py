@@ -146,7 +146,8 @@ class RecentEvidence:
             first = max(self.first_frame, (hop - 1) * HOP_FRAMES)
             depths = self.depths(first, (hop + 1) * HOP_FRAMES)
             agreeing = np.count_nonzero(depths <= AGREEING_DEPTH, axis=0)
-            n_frames = max(1, int(np.count_nonzero(depths.min(axis=1) < SILENT_DEPTH)))  # silence says nothing of chance
+            n_sounding = int(np.count_nonzero(depths.min(axis=1) < SILENT_DEPTH))  # silence says nothing of chance
+            n_frames = max(1, n_sounding)
             sums = np.concatenate([[0.0], np.cumsum(agreeing + 1e-3 * n_frames)])
             bins = np.arange(len(agreeing))
             low, high = np.maximum(bins - CHANCE_SPREAD_BINS, 0), np.minimum(bins + CHANCE_SPREAD_BINS + 1, len(bins))
