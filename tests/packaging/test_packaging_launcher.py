@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -128,10 +129,27 @@ def test_what_is_unpacked_is_used_again(make: Callable[..., Path], cache: Path) 
 
 def test_many_first_starts_at_once_all_run_from_one_unpacking(make: Callable[..., Path], cache: Path) -> None:
     """Whoever comes while another unpacks waits for it; nobody sees half a folder."""
-    program = make(files={"client/site/zeros": bytes(40_000_000)})  # long enough to meet
+    program = make()
     environment = {"HOME": str(program.parent / "home"), "PATH": os.environ["PATH"]}
     starts = [subprocess.Popen([program], env=environment, stdout=subprocess.PIPE) for _ in range(8)]
     assert [start.communicate()[0] != b"" and start.returncode for start in starts] == [0] * 8
+    assert folders(cache) == ["client", "daemon"]
+
+
+def test_who_comes_while_another_unpacks_waits(make: Callable[..., Path], cache: Path) -> None:
+    """One unpacks at a time: the file is not read twice, and nobody sweeps what another is making."""
+    program = make()
+    cache.mkdir(parents=True, mode=0o700)
+    for folder in (cache.parent, cache.parents[1], cache):
+        folder.chmod(0o700)
+    environment = {"HOME": str(program.parent / "home"), "PATH": os.environ["PATH"]}
+    with (cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = subprocess.Popen([program], env=environment, stdout=subprocess.PIPE)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=0.5)
+        assert folders(cache) == []
+    assert waiting.communicate()[0] != b""
     assert folders(cache) == ["client", "daemon"]
 
 
