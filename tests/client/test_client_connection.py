@@ -30,16 +30,35 @@ def test_status_says_how_the_daemon_is(daemon: FakeDaemon, ctl: Callable[..., Ra
     assert ran.out.splitlines() == [
         f"dejavud     0.1.0, up 2 h 3 min, at {daemon.endpoint}",
         "library     402 tracks, 22 h 4 min of audio, 3,903,221 hashes",
-        "index       duckdb:///var/lib/dejavud/index.duckdb, 17.2 MB",
-        "engine      landmark-1, parameters 3f2a9c01",
         "microphone  not available: PyAudio is not installed",
+        "index       duckdb:///var/lib/dejavud/index.duckdb, 17.2 MB, landmark-1 (3f2a9c01)",
         "queries     12 matched, 3 unmatched, 0 failed",
-        "workers     2 processes, 1 busy, 0 waiting, 0 died",
-        "control     ipc:///run/dejavud/control.sock",
-        "http        http://127.0.0.1:4141",
+        "load        1 of 2 workers busy, 0 waiting",
+        "reached at  http://127.0.0.1:4141",
     ]
     assert (ran.status, ran.err) == (0, "")
     assert ctl("status", "--json").records == [STATUS]
+
+
+def test_status_stays_short_however_much_there_is(daemon: FakeDaemon, ctl: Callable[..., Ran]) -> None:
+    """Of many listeners it shows those where something plays, then those that fail, and says how many more there are; and the last trouble."""
+    listener = {"source": "mic", "format": None, "reason": None, "level_db": -30.0, "plays": []}
+    play = {"track": {"title": "Nocturne", "artist": None, "duration_s": 219.0}, "track_end_s": 72.0}
+    views = [{**listener, "listener": f"room{n}", "state": "listening"} for n in range(22)]
+    views += [{**listener, "listener": "deaf", "state": "retrying", "reason": "it is gone"}]
+    views += [{**listener, "listener": "hall", "state": "listening", "plays": [play]}]
+    last = {"at": "2026-10-25T11:00:00Z", "level": "warning", "event": "listener_state", "reason": "it is gone"}
+    daemon.table["status"] = lambda _: {
+        **STATUS,
+        "listeners": views,
+        "troubles": {"n_errors": 0, "n_warnings": 4, "last": last},
+    }
+    lines = ctl("status").out.splitlines()
+    assert lines[2] == "listens to  hall  listening, mic, -30 dB, plays Nocturne, 1:12 of 3:39"
+    assert "deaf  retrying" in lines[3]
+    assert lines[6] == "listens to  20 more: dejavuctl listen ls"
+    assert "last error  listener_state: it is gone (2026-10-25T11:00:00Z; 0 errors, 4 warnings in all)" in lines
+    assert len(lines) == 12
 
 
 def test_another_version_is_said(daemon: FakeDaemon, ctl: Callable[..., Ran]) -> None:
