@@ -173,6 +173,21 @@ static void set_environment(const char *modules) {
     setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
 }
 
+/* Whom TLS trusts is the machine's to say, and systems keep that in different places; where one has none, it is certifi's list. */
+static void set_trust(const char *daemon) {
+    static const char *const stores[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+                                         "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"};
+    char ours[MAX_PATH];
+    if (getenv("SSL_CERT_FILE") || getenv("SSL_CERT_DIR")) return;
+    join(ours, daemon, "site/certifi/cacert.pem");
+    setenv("SSL_CERT_FILE", ours, 1);
+    for (size_t i = 0; i < sizeof stores / sizeof *stores; i++)
+        if (access(stores[i], R_OK) == 0) {
+            setenv("SSL_CERT_FILE", stores[i], 1);
+            return;
+        }
+}
+
 /* Become a program of ours: its modules are below those two folders, the client's in the first alone. */
 static _Noreturn void become_program(const struct bundle *bundle, bool is_client, const char *client, const char *daemon,
                                      char *name, char *const *arguments) {
@@ -183,6 +198,7 @@ static _Noreturn void become_program(const struct bundle *bundle, bool is_client
     char modules[2 * MAX_PATH + 16];
     snprintf(modules, sizeof modules, is_client ? "%s/site" : "%s/site:%s/site", client, daemon);
     set_environment(modules);
+    if (!is_client) set_trust(daemon);
     char *const options[] = {"-S", "-c", is_client ? client_code : daemon_code, name, NULL};
     become_python(bundle, client, options, arguments);
 }

@@ -93,6 +93,15 @@ def test_the_daemon_gets_its_arguments_and_where_the_modules_are(make: Callable[
     assert stat.S_IMODE(client.stat().st_mode) == 0o700
 
 
+def test_tls_trusts_whom_the_machine_trusts(make: Callable[..., Path], cache: Path) -> None:
+    """What a person has set stands; else it is the machine's list, wherever that lies, or the one that came along."""
+    program = make('#!/bin/sh\necho "$SSL_CERT_FILE"\n', files={"daemon/site/certifi/cacert.pem": b"x"})
+    assert run(program, SSL_CERT_FILE="/mine.pem").stdout == "/mine.pem\n"
+    chosen = Path(run(program).stdout.strip())
+    assert chosen.is_file()
+    assert chosen.is_relative_to("/etc") or chosen.is_relative_to(cache)
+
+
 def test_an_unpacked_folder_is_started_by_links_to_it(make: Callable[..., Path], launcher: Path) -> None:
     """A package holds the folders as they are: its /usr/bin/dejavud and dejavuctl are links, and nothing is unpacked."""
     tree = make().parent / "tree of dejavud"
