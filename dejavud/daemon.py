@@ -167,7 +167,9 @@ async def _serve(config: Config, kept: KeptIndex, workers: ProcessWorkers, lifet
     constellations = ConstellationCache(kept.index, 0 if isinstance(kept.index, ResidentIndex) else MAX_PEAKS)
     hooks = make_hooks(config.hooks, lifetime.hub, lambda: services.listeners.view(), workers.thread)  # noqa: PLW0108 - they need the hooks
     services = _services(config, kept, constellations, workers, lifetime, hooks=hooks)
-    headline = Headline(services.library, lifetime.hub, services.listeners.view, manager.status)
+    headline = Headline(
+        services.library, lifetime.hub, services.listeners.view, lambda: manager.status(reloader.status)
+    )
     microphones = _microphone_watch(services, config)
     token = Token(config.security.token or None)
     uploads = UploadStore(
@@ -374,7 +376,9 @@ async def _watch_signals(
     with trio.open_signal_receiver(*DAEMON_SIGNALS) as signals:
         task_status.started()
         async for number in signals:
-            if number == signal.SIGHUP and not (had_terminal and not sys.stderr.isatty()):
+            if number == signal.SIGHUP and had_terminal and not sys.stderr.isatty():
+                _write_nowhere()
+            elif number == signal.SIGHUP:
                 with suppress(trio.WouldBlock):  # one that waits already will read what there is then
                     reload.send_nowait(None)
                 continue
@@ -383,6 +387,13 @@ async def _watch_signals(
                 os._exit(_KILLED_BY + number)
             log.info("signal_received", signal=signal.Signals(number).name)
             stop.set()
+
+
+def _write_nowhere() -> None:
+    """Have what is written to a terminal that is gone go nowhere, instead of failing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stderr.fileno())
+    os.close(nowhere)
 
 
 def _make_runtime_dir(config: Config) -> None:

@@ -84,6 +84,11 @@ class Reloader:
         """Return its row of the command table."""
         return (("reload", Nothing, self._command),)
 
+    @property
+    def status(self) -> str:
+        """Return how the daemon is, and that its last reload was refused, if it was."""
+        return f"reload refused: {self.refusal}" if self.refusal else self._summary()
+
     async def serve(self, wanted: trio.MemoryReceiveChannel[None]) -> None:
         """Reload whenever something comes on `wanted`, until cancelled; what is wrong is in the log and the unit's status."""
         async for _ in wanted:
@@ -131,7 +136,7 @@ class Reloader:
             raise
         finally:
             self.refusal = refusal
-            self._manager.ready(self._summary())
+            self._manager.ready(self.status)
 
     def _checked(self, wanted: Config, origins: Mapping[str, str]) -> list[Plan]:
         """Return the hooks that are to run; raises `InvalidConfig` for what only the parts themselves can find wrong."""

@@ -144,7 +144,7 @@ async def until_gone(pids: Sequence[int], within_s: float = 10.0) -> None:
 
 
 async def run_to_the_end(
-    place: Place, *arguments: str, program: Sequence[str] = ("-m", "dejavud")
+    place: Place, *arguments: str, program: Sequence[str] = ("-m", "dejavud"), descriptors: Sequence[int] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Return how a daemon ended that is not expected to run: its exit status and what it wrote."""
     with trio.fail_after(START_S):
@@ -155,29 +155,35 @@ async def run_to_the_end(
             capture_stdout=True,
             capture_stderr=True,
             check=False,
+            pass_fds=tuple(descriptors),
         )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @asynccontextmanager
 async def running_daemon(
-    place: Place, *arguments: str, environment: Mapping[str, str] | None = None
+    place: Place,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = (sys.executable, "-m", "dejavud"),
+    descriptors: Sequence[int] = (),
 ) -> AsyncIterator[RunningDaemon]:
     """Give a daemon that is ready; it is killed when the block ends, if it has not ended by then.
 
-    environment : goes before that of `place`.
+    environment : goes before that of `place`.  descriptors : open ones that `program` inherits.
     """
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         await trio.Path(place.environment["NOTIFY_SOCKET"]).unlink(missing_ok=True)
         await notify.bind(place.environment["NOTIFY_SOCKET"])
         with log_file(place).open("wb") as log:
             process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "dejavud", *place.arguments, "--log-format", "json", *arguments],
+                [*program, *place.arguments, "--log-format", "json", *arguments],
                 env={**place.environment, **(environment or {})},
                 cwd=place.folder,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=tuple(descriptors),
             )
         notified: list[str] = []
         async with trio.open_nursery() as nursery:

@@ -64,17 +64,16 @@ def test_every_key_of_the_conf_file_is_explained() -> None:
 
 def test_the_conf_file_says_what_takes_a_restart() -> None:
     """A section or a key is marked (restart) in conf/dejavud.toml exactly where the table says that it takes one."""
-    marked, section_is_marked, comment_is_marked = {}, False, False
-    section = ""
+    marked: dict[str, bool] = {}
+    section, section_is_marked, comment, above = "", False, "", ""
     for line in CONF.read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
-            section, section_is_marked = line[1 : line.index("]")], "(restart)" in line
+            section, section_is_marked, comment = line[1 : line.index("]")], "(restart)" in line, ""
         elif line.startswith("#"):
-            comment_is_marked = "(restart)" in line or (comment_is_marked and was_comment)
+            comment = f"{comment} {line}" if above.startswith("#") else line
         elif line:
-            marked[f"{section}.{line.partition(' ')[0]}"] = section_is_marked or comment_is_marked
-        was_comment = line.startswith("#")
-        comment_is_marked = comment_is_marked and bool(line) and not line.startswith("[")
+            marked[f"{section}.{line.partition(' ')[0]}"] = section_is_marked or "(restart)" in comment
+        above = line
     assert marked == {dotted: needs_restart(dotted) for dotted in keys()}
 
 

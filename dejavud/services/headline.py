@@ -21,10 +21,10 @@ _HEARS = frozenset({"listening", "silent"})
 
 
 class Headline:
-    """Keeps the line up to date, and tells it whenever it has changed.
+    """Keeps the line up to date, and says whenever it has changed.
 
     listeners : returns every listener as JSON shows it.
-    tell : takes the line.
+    changed : is called when it is another than before.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Headline:
         library: Library,
         hub: EventHub,
         listeners: Callable[[], Sequence[Mapping[str, Any]]],
-        tell: Callable[[str], None],
+        changed: Callable[[], None],
     ) -> None:
         self._library = library
         self._hub = hub
         self._listeners = listeners
-        self._tell = tell
+        self._changed = changed
         self._n_tracks: int | None = None
-        self._told = ""
+        self._last = ""
 
     @property
     def text(self) -> str:
@@ -54,19 +54,19 @@ class Headline:
             self._n_tracks = None
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Tell it until cancelled."""
+        """Say so until cancelled."""
         with self._hub.subscribe(*TOPICS) as subscription:
             await self.count()
-            self._told = self.text
+            self._last = self.text
             task_status.started()
             async for delivery in subscription:
                 await trio.sleep(PAUSE_S)
                 topics = {delivery.event.topic, *(waiting.event.topic for waiting in subscription.queued())}
                 if any(topic.startswith("track.") for topic in topics):
                     await self.count()
-                if self.text != self._told:
-                    self._told = self.text
-                    self._tell(self._told)
+                if self.text != self._last:
+                    self._last = self.text
+                    self._changed()
 
 
 def headline(n_tracks: int | None, listeners: Sequence[Mapping[str, Any]]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 PROOFS = 4
-"""In the time after which the service manager gives us up: so many chances to feed it, and the patience with one worker is half of such a part."""
+"""In the time after which the service manager gives us up: so many chances to feed it, each with the patience of one part."""
 
 
 class Provable(Protocol):
@@ -43,13 +43,14 @@ class Watchdog:
         """Feed until cancelled."""
         was_well = True
         task_status.started()
+        await trio.sleep(self._part_s)  # it has just been shown that everything works
         while True:
-            is_well = await self._workers.prove(self._part_s / 2)
+            is_well = await self._workers.prove(self._part_s)
             if is_well:
                 self._feed()
             elif was_well:
-                log.error("workers_do_not_answer", patience_s=self._part_s / 2)
+                log.error("workers_do_not_answer", patience_s=self._part_s)
             if is_well and not was_well:
                 log.info("workers_answer_again")
             was_well = is_well
-            await trio.sleep(self._part_s if is_well else self._part_s / PROOFS)
+            await trio.sleep(self._part_s if is_well else min(1.0, self._part_s))
