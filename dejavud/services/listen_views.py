@@ -49,7 +49,7 @@ def _outcome(listener: Listener) -> str:
         return "stopped"
     if listener.paused:
         return "paused"
-    if listener.state == "ended":
+    if listener.is_over:
         return "source_ended"
     return "source_lost" if listener.state in ("retrying", "waiting") else "unheard"
 

@@ -89,6 +89,7 @@ class Listener:
     """One listener, as far as it is.
 
     feed : where its sound is sent to; None where it fetches it.
+    is_over : the source was heard to its end.
     state : starting, waiting, listening, silent, retrying, paused, ended.
     reason : why, where it is not listening.
     end_frame, heard_at : of the last second that was heard, and when.
@@ -100,7 +101,7 @@ class Listener:
         self, name: str, source: Source, hearing: Hearing, parts: Surroundings, *, remembered: bool, paused: bool
     ) -> None:
         self.name, self.source, self.hearing = name, source, hearing
-        self.remembered, self.paused, self.is_removed = remembered, paused, False
+        self.remembered, self.paused, self.is_removed, self.is_over = remembered, paused, False, False
         self.feed = None if source.pcm is None else Feed(name, source.pcm)
         self.state, self.reason, self.what = "starting", "", ""
         self.next_try_at: datetime | None = None
@@ -168,7 +169,7 @@ class Listener:
             try:
                 while not self.is_removed:
                     self._wake = trio.Event()
-                    if self.paused or self.state == "ended":
+                    if self.paused or self.is_over:
                         await self._rest()
                         pause_s = FIRST_PAUSE_S
                         continue
@@ -195,7 +196,7 @@ class Listener:
         await self._finish()
         self._turn("paused" if self.paused else "ended")
         await self._wake.wait()
-        self.state = "starting"
+        self.state, self.is_over = "starting", False
 
     async def _heard_to_the_end(self, helpers: trio.Nursery) -> str | None:
         """Hear until the source fails, and return why; None when it ended in order, or was told to."""
@@ -221,7 +222,7 @@ class Listener:
             elif self.source.comes_back:
                 return "it has ended"
             else:
-                self.state = "ended"
+                self.is_over = True
         return None
 
     async def _wait(self, reason: str, pause_s: float) -> None:

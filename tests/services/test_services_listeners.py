@@ -220,6 +220,9 @@ async def test_a_file_is_listened_to_the_end(
         assert ended["end_s"] == pytest.approx(22, abs=1.0)
         assert ended["track_start_s"] == pytest.approx(ended["start_s"] - 2, abs=0.3)
         assert ended["exact"]
+        assert ended["outcome"] == "source_ended"
+        states = [event.data["state"] for event in bench.events if event.topic == "listener.state"]
+        assert states[-1] == "ended"
     assert bench.topics("tape")[0] == "listener.started"
     assert bench.topics("tape")[-1] == "listener.stopped"
 
