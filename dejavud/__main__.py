@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dejavud.config import load, parse_arguments
 from dejavud.errors import AddressInUse, DejavudError, InvalidConfig
 from dejavud.wire.codes import EXIT_FAILED, EXIT_USAGE
+from dejavud.wire.findings import EXAMINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,13 +31,17 @@ _DESCRIPTORS = 8192
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status of what was asked for instead of a daemon; run the daemon, and end the process with its own.
 
-    ``dejavud ctl …`` is dejavuctl, where only one name is to be had.
+    ``dejavud ctl …`` is dejavuctl, where only one name is to be had; ``dejavud examine SETTINGS`` is what `dejavuctl doctor` asks of the machine.
     """
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["ctl"]:
         from dejavuctl.__main__ import main as client  # noqa: PLC0415 - the other program
 
         return client(argv[1:])
+    if argv[:1] == [EXAMINE]:
+        from dejavud.doctor.__main__ import main as examine  # noqa: PLC0415 - not needed to start
+
+        return examine(argv[1])
     arguments = parse_arguments(argv)
     try:
         loaded = load(arguments, os.environ, Path.cwd())

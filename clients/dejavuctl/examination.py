@@ -8,7 +8,9 @@ import shlex
 import stat
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 from dejavuctl.failures import Failed, NoAccess, NoDaemon
@@ -16,7 +18,7 @@ from dejavuctl.output import count, long_time
 from dejavud import __version__
 from dejavud.errors import DejavudError
 from dejavud.wire.endpoints import SYSTEM_RUNTIME_DIR, ipc_path
-from dejavud.wire.findings import FAIL, OK, WARN, Finding
+from dejavud.wire.findings import EXAMINE, FAIL, OK, WARN, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -197,12 +199,18 @@ def machine(conf: str | None, session: Session, status: Status | None) -> Iterat
     hears = any(str(one.get("source", "")).startswith("mic") for one in (status or {}).get("listeners") or ())
     url = None if status is None else str(_object(status, "index").get("url"))
     settings = json.dumps({"config": conf, "running_url": url, "hears": hears})
-    # -P: a module of the folder that one happens to stand in is not imported for one of ours.
-    command = [sys.executable, "-P", "-m", "dejavud.doctor", settings]
+    program, *words = _examiner()
     environment = {**(_SYSTEM_FOLDERS if _is_system(session) else {}), **session.environment}
     ended, begun = "", "start"
     try:
-        done = subprocess.run(command, capture_output=True, env=environment, timeout=MACHINE_S, check=False)  # noqa: S603 - our own interpreter
+        done = subprocess.run(  # noqa: S603 - our own program
+            [*words, settings],
+            executable=program,
+            capture_output=True,
+            env=environment,
+            timeout=MACHINE_S,
+            check=False,
+        )
         out, error = done.stdout, done.stderr
         if done.returncode:
             how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
@@ -220,6 +228,16 @@ def machine(conf: str | None, session: Session, status: Status | None) -> Iterat
         yield Finding(
             begun, FAIL, f"{ended}{': ' + words[-1] if words else ''}", "pip install --force-reinstall dejavud"
         )
+
+
+def _examiner() -> tuple[str, ...]:
+    """Return the program that examines the machine, and its arguments but for the settings, from its own name on."""
+    if (
+        find_spec("numpy") is None
+    ):  # the single file, whose client is without the daemon's libraries: by its other name it has them
+        return which(sys.argv[0]) or sys.argv[0], "dejavud", EXAMINE
+    # -P: a module of the folder that one happens to stand in is not imported for one of ours.
+    return sys.executable, sys.executable, "-P", "-m", "dejavud.doctor"
 
 
 def _is_system(session: Session) -> bool:

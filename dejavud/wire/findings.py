@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OK, WARN, FAIL = "ok", "warn", "fail"
+EXAMINE = "examine"
+"""The word by which the daemon's program becomes what examines the machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,10 @@ from daemon_process import Place, running_daemon
 from real_client import ROOT, RealClient
 
 import dejavud.doctor.tones
+from dejavuctl import examination
 from dejavuctl.examination import running
+from dejavuctl.output import Output
+from dejavuctl.session import Session
 from dejavud.doctor import sound
 from dejavud.doctor.sound import codecs
 from dejavud.doctor.tones import samples
@@ -123,6 +126,19 @@ def test_a_broken_decoder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sound, "_wav", lambda: files["flac"][:200])
     broken = {finding.check: finding.state for finding in codecs()}
     assert broken == {"decode wav": "fail", "decode mp3": "fail", "codecs": "ok"}
+
+
+def test_in_the_single_file_the_daemons_half_examines(socket_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the client is without the daemon's libraries it calls its own file by the daemon's name, which examines as usual."""
+    file = socket_dir / "dejavuctl"
+    file.write_text(f'#!/bin/sh\nexec {sys.executable} -m dejavud "$@"\n')
+    file.chmod(0o755)
+    monkeypatch.setattr(examination, "find_spec", lambda _: None)
+    monkeypatch.setattr(sys, "argv", [str(file)])
+    own = {"PATH": os.environ["PATH"], "HOME": str(socket_dir), "PYTHONPATH": f"{ROOT}:{ROOT / 'clients'}"}
+    session = Session(f"ipc://{socket_dir}/c", own, None, Output(as_json=True, answers=sys.stdout, remarks=sys.stderr))
+    found = {finding.check: finding.state for finding in examination.machine(None, session, None)}
+    assert (found["configuration"], found["codecs"]) == ("ok", "ok")
 
 
 def test_a_daemon_of_another_version_is_found(daemon: FakeDaemon, ctl: Callable[..., Ran]) -> None:
