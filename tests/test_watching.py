@@ -18,6 +18,7 @@ import trio
 from daemon_process import Place, RunningDaemon, running_daemon, until_gone
 from prometheus_client.parser import text_string_to_metric_families
 from synthetic import synthesize, write_wav
+from trio_websocket import open_websocket_url
 
 from dejavud.services.figures import Counter, Histogram, Page
 from dejavud.services.loop_meter import LoopMeter
@@ -184,6 +185,35 @@ async def test_each_request_leaves_one_line_and_rubbish_only_a_few(place: Place)
     assert len([line for line in lines if line.get("path") == "/nowhere"]) == 10
     assert not [line for line in lines if line.get("command") == "status"]
     assert [line["n"] for line in told if line["event"] == "more_like_it"] == [20]
+
+
+async def test_every_door_leaves_the_same_line(place: Place) -> None:
+    """Over WebSocket, new and old, and the control socket a request is told as over HTTP: door, command, outcome, id and sizes; once."""
+    piece = write_wav(place.folder / "piece.wav", synthesize(1, 3.0, RATE_HZ), RATE_HZ)
+    async with watched(place) as (daemon, _):
+        url = (await daemon.ask("status"))["endpoints"]["websocket"][0]
+        async with open_websocket_url(url, subprotocols=["dejavud.v1"]) as socket:
+            for message in ({"id": "q\n1", "method": "shutdown"}, {"id": 7, "method": "no.such"}, {"nonsense": 1}):
+                await socket.send_message(json.dumps(message))
+                await socket.get_message()
+        async with open_websocket_url(url) as socket:
+            await socket.send_message(piece.read_bytes())
+            await socket.get_message()
+        with pytest.raises(Exception, match="no track"):
+            await daemon.ask("tracks.get", id=3)
+        lines = [json.loads(line) for line in daemon.log.splitlines()]
+    told = [line for line in lines if line["event"] in {"command_answered", "request_answered"}]
+    assert [(one["transport"], one.get("command"), one["outcome"]) for one in told] == [
+        ("websocket", "shutdown", "invalid_request"),
+        ("websocket", None, "unknown_command"),
+        ("websocket", None, "invalid_request"),
+        ("websocket", "recognize", "ok"),
+        ("control", "tracks.get", "track_not_found"),
+    ]
+    assert re.fullmatch("[0-9a-f]{16}", told[0]["request_id"]), "an id that could forge a line is not taken over"
+    assert told[1]["request_id"].endswith("/7")
+    assert told[3]["received_bytes"] == told[3]["audio_bytes"] == piece.stat().st_size
+    assert all(one["elapsed_ms"] >= 0 for one in told)
 
 
 async def test_the_loop_meter_sees_a_loop_that_is_held_up() -> None:

@@ -144,10 +144,16 @@ async def test_a_daemon_that_stops_is_not_ready(bench: Bench) -> None:
 async def test_many_questions_are_one_to_the_index(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may ask whether it is ready, a thousand times a second: the index is asked once."""
     monkeypatch.setattr(watching, "READY_S", 60.0)
+    answers: list[bool] = []
+
+    async def ask() -> None:
+        answers.append((await bench.ready())["ready"])
+
     async with trio.open_nursery() as nursery:
         for _ in range(1000):
-            nursery.start_soon(bench.ready)
+            nursery.start_soon(ask)
     assert bench.index.n_asked == 1
+    assert answers == [True] * 1000
 
 
 async def test_listeners_and_lost_events_are_on_the_page(bench: Bench) -> None:
