@@ -174,7 +174,7 @@ async def test_ready_means_ready(place: Place) -> None:
         await daemon.ask("fingerprint", path=str(song))
         await until(lambda: "STATUS=1 track" in daemon.notified)
         await daemon.ask("listen.add", name="radio", source=f"realtime:{song}")
-        await until(lambda: "STATUS=1 track; 1 of 1 listener hears" in daemon.notified)
+        await until(lambda: any(line.startswith("STATUS=1 track; 1 of 1 listener hears") for line in daemon.notified))
         daemon.process.terminate()
         assert await daemon.ended() == 0
         assert daemon.notified.index("STOPPING=1") > daemon.notified.index("READY=1")
