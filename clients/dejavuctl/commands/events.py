@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dejavuctl.arguments import positive_count
 from dejavuctl.failures import ForeignProtocol, NotPublished
+from dejavuctl.listeners import listener_line
 from dejavuctl.output import clock, percent, printable, track_name
 from dejavud.errors import InvalidRequest
 from dejavud.wire.codec import decode
@@ -180,5 +181,8 @@ def _what(data: Mapping[str, Any]) -> str:
         )
     track = data.get("track")
     if isinstance(track, dict):
-        return f"{track['id']}: {track_name(track)}"
-    return printable("  ".join(f"{key} {value}" for key, value in data.items()))
+        where = f"{printable(data['listener'])}  " if "listener" in data else ""
+        return f"{where}{track['id']}: {track_name(track)}"
+    if "state" in data and "source" in data:
+        return listener_line(data)
+    return printable("  ".join(f"{key} {value}" for key, value in data.items() if value is not None))
