@@ -77,7 +77,7 @@ class Reloader:
         self._parts = parts
         self._manager = manager
         self._summary = summary
-        self._turns = trio.Lock()
+        self._turns, self._served = trio.Lock(), trio.Event()
         self.refusal = ""
 
     def rows(self) -> tuple[tuple[str, type, Handler], ...]:
@@ -91,6 +91,7 @@ class Reloader:
 
     async def serve(self, wanted: trio.MemoryReceiveChannel[None]) -> None:
         """Reload whenever something comes on `wanted`, until cancelled; what is wrong is in the log and the unit's status."""
+        self._served.set()
         async for _ in wanted:
             try:
                 await self.reload()
@@ -108,6 +109,7 @@ class Reloader:
 
         Raises `InvalidConfig` where anything in the configuration is wrong: everything is then as it was.
         """
+        await self._served.wait()  # the doors open before everything is there that may be changed
         async with self._turns:
             with self._told():
                 loaded = await self._parts.services.workers.thread(self._read)
