@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dejavuctl.session import Session
+    from dejavud.pages.command_lines import Program
 
     Run = Callable[[argparse.Namespace, Session], int]
 
@@ -73,6 +74,7 @@ COMMANDS = (
     Command("evaluate", "measure how well your own music is recognized, and write a report", "evaluate"),
     Command("plot", "draw the spectrogram of a recording with its constellation", "plot"),
     Command("events", "print what happens, as it happens", "events"),
+    Command("completion", "print what has your shell complete dejavuctl", "completion"),
     Command("reload", "have the daemon read its configuration again", "reload"),
     Command("shutdown", "stop the daemon", "shutdown"),
 )
@@ -110,6 +112,26 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Run]:
     del options.rest
     command, arguments = _command_of(root, rest)
     module = import_module(f"dejavuctl.commands.{command.module}")
+    parser = _parser_of(command)
+    options = parser.parse_intermixed_args(arguments, options)
+    try:
+        module.check(options)
+    except Usage as error:
+        parser.error(error.message)
+    return options, module.run
+
+
+def program() -> Program:
+    """Return every command with what it takes, for manual pages and completion; imports every command's module."""
+    from dejavud.pages.command_lines import Program, command_line  # noqa: PLC0415 - only `dejavuctl completion` needs it
+
+    commands = (command_line(_parser_of(command), command.words, command.summary) for command in COMMANDS)
+    summary = "asks the music-recognition daemon dejavud"
+    return Program("dejavuctl", __version__, summary, command_line(_root_parser()), tuple(commands))
+
+
+def _parser_of(command: Command) -> argparse.ArgumentParser:
+    module = import_module(f"dejavuctl.commands.{command.module}")
     parser = argparse.ArgumentParser(
         prog=f"dejavuctl {command.words}",
         description=module.DESCRIPTION,
@@ -119,12 +141,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Run]:
     )
     module.configure(parser)
     _add_common(parser, default=argparse.SUPPRESS)
-    options = parser.parse_intermixed_args(arguments, options)
-    try:
-        module.check(options)
-    except Usage as error:
-        parser.error(error.message)
-    return options, module.run
+    return parser
 
 
 def _root_parser() -> argparse.ArgumentParser:

@@ -88,11 +88,27 @@ class _PrintShipped(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, _namespace: object, value: object, option: str | None = None
     ) -> None:
-        if option == "--print-unit":
+        if option == "--write-pages":
+            _write_pages(Path(str(value)))
+        elif option == "--print-unit":
             sys.stdout.write(shipped.unit(str(value), _this_program()))
         else:
             sys.stdout.write(shipped.licenses() if option == "--licenses" else shipped.default_config())
         parser.exit()
+
+
+def _write_pages(folder: Path) -> None:
+    """Write the manual pages of both programs and what completes their command lines to where they belong in `folder`."""
+    from dejavuctl.arguments import program as client  # noqa: PLC0415 - the other program, not needed to start
+    from dejavud.pages import pages_of  # noqa: PLC0415
+    from dejavud.pages.command_lines import Program, command_line  # noqa: PLC0415
+
+    daemon = Program("dejavud", __version__, "recognizes music from your own library", command_line(_parser()))
+    for place, text in pages_of((daemon, client()), shipped.default_config()).items():
+        path = folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(path)  # noqa: T201 - for a person
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,6 +153,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     instead.add_argument(
         "--licenses", nargs=0, action=_PrintShipped, help="print the licenses of all that is bundled, and stop"
+    )
+    instead.add_argument(
+        "--write-pages",
+        metavar="FOLDER",
+        action=_PrintShipped,
+        help="write manual pages and shell completion of dejavud and dejavuctl below FOLDER, such as ~/.local/share, and stop",
     )
     instead.add_argument("--version", action="version", version=f"dejavud {__version__}")
     return parser
