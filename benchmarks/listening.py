@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 RATE_HZ = Params().rate_hz
 LOUDNESS = 0.1
 SETTLE_S = 12.0
+QUIET_S = 5.0
 WRITE_S = 0.2
 
 
@@ -90,6 +91,15 @@ def cost(daemon: OwnDaemon, sounds: Sequence[Samples], seconds: float) -> dict[s
     }
 
 
+def settle(daemon: OwnDaemon) -> None:
+    """Wait until the daemon has brought its index in order, as it does in the background after so much was added."""
+    busy = True
+    while busy:
+        cpu_s = daemon.cpu_s()
+        time.sleep(QUIET_S)
+        busy = daemon.cpu_s() - cpu_s > 0.02 * QUIET_S
+
+
 def _heard_s(asks: Connection) -> list[float]:
     return [one["heard_s"] for one in asks.call("listen.list", {})["listeners"]]
 
@@ -124,6 +134,7 @@ def main() -> None:
     known, unknown = long_ones(refs, lasts_s, 4), long_ones(recordings_of(options.unknown), lasts_s, 4)
     folder = tempfile.TemporaryDirectory() if options.data_dir is None else nullcontext(options.data_dir)
     with folder as data_dir, library([str(ref) for ref in refs], options.distractors, Path(data_dir)) as (daemon, _):
+        settle(daemon)
         for what, sounds in (
             ("silence", [np.zeros(round(lasts_s * RATE_HZ), np.float32)]),
             ("a known track", known[:1]),

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LOOK_S = 2.0
-"""Between two looks at a few folders, which take some ten microseconds; the sound system is asked only where one has changed."""
-ASK_S = 60.0
+"""Between two looks at a few places, which take some ten microseconds; the sound system is asked only where one has changed."""
+ASK_S = 600.0
 """While there is no microphone the sound system is asked anyway: not every device shows in a folder."""
 
 _DEVICES = Path("/dev/snd")
+_SERVERS = ("pulse", "pulse/native", "pipewire-0")
+"""Not their folder itself: any program may have something there, and a sound system that is asked takes a third of a second of a core."""
 
 
 class MicrophoneWatch:
@@ -43,7 +45,7 @@ class MicrophoneWatch:
         self._microphones = microphones
         self._listeners = listeners
         self._is_wanted, self._has_added = wanted, False
-        self._places = (_DEVICES, runtime_dir, runtime_dir / "pulse")
+        self._places = (_DEVICES, *(runtime_dir / name for name in _SERVERS))
 
     async def want(self, *, wanted: bool) -> None:
         """Listen to the default microphone, as soon as there is one, or no longer."""
