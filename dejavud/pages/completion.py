@@ -63,7 +63,7 @@ _{name}() {{
         expected=$argument
         if [[ $PREFIX == -* || -n $words_ ]]; then
             _{name}_describe "$command" "${{PREFIX[1]}}"
-            _describe -o {name} described
+            if [[ $PREFIX == -* ]]; then _describe -o option described; else _describe -t commands command described; fi
             return
         fi
     fi

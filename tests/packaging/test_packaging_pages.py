@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -78,7 +80,7 @@ done
 _ZSH = r"""
 compdef() { :; }
 source $1; source $2; shift 2
-_describe() { local -a of=("${(@P)3}"); print -rl -- ${(M)${of%%:*}:#$PREFIX*}; }
+_describe() { local -a of=("${(@P)argv[-1]}"); print -rl -- ${(M)${of%%:*}:#$PREFIX*}; }
 _files() { print -rl -- $PREFIX*(N); }
 _message() { :; }
 compadd() { shift; print -rl -- ${(M)@:#$PREFIX*}; }
@@ -149,6 +151,49 @@ def test_values_and_files_are_completed(shell: str, pages: Path, tmp_path: Path)
         ["my show.wav"],
         ["status"],
     ]
+
+
+def test_zsh_completes_while_somebody_types(pages: Path) -> None:
+    """With zsh's own completion system on a terminal: commands, their second words, options and values, each by one tab."""
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    terminal, other_end = pty.openpty()
+    place = (pages / PLACES["zsh"].format("x")).parent
+    begin = f"fpath=({place} $fpath); autoload -U compinit; compinit -D -u; bindkey '^I' complete-word; echo BE''GUN\n"
+    environment = {**os.environ, "HOME": str(pages), "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+    with subprocess.Popen(
+        ["zsh", "-f", "-i"],
+        stdin=other_end,
+        stdout=other_end,
+        stderr=other_end,
+        env=environment,
+        start_new_session=True,
+    ) as shell:
+        try:
+            answered(terminal, begin, "BEGUN")
+            for typed, completed_to in (
+                ("dejavuctl lis", "dejavuctl listen"),
+                ("dejavuctl tracks sho", "dejavuctl tracks show"),
+                ("dejavuctl scan --form", "dejavuctl scan --format"),
+                ("dejavuctl scan --format ta", "dejavuctl scan --format table"),
+                ("dejavud --check", "dejavud --check-config"),
+            ):
+                answered(terminal, f"{typed}\t", completed_to)
+                os.write(terminal, b"\x15")  # Ctrl-U: an empty line again
+        finally:
+            shell.kill()
+            os.close(other_end)
+            os.close(terminal)
+
+
+def answered(terminal: int, typed: str, expected: str) -> None:
+    """Type on a terminal, and return when it shows what is expected."""
+    os.write(terminal, typed.encode())
+    shown = ""
+    while expected not in shown:
+        assert select.select([terminal], [], [], 20.0)[0], shown
+        shown += os.read(terminal, 4096).decode(errors="replace")
+        shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|[\r\b]", "", shown)
 
 
 def test_bash_completes_what_follows_an_equals_sign(pages: Path) -> None:
