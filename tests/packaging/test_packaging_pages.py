@@ -153,35 +153,43 @@ def test_values_and_files_are_completed(shell: str, pages: Path, tmp_path: Path)
     ]
 
 
-def test_zsh_completes_while_somebody_types(pages: Path) -> None:
-    """With zsh's own completion system on a terminal: commands, their second words, options and values, each by one tab."""
-    if shutil.which("zsh") is None:
-        pytest.skip("zsh is not installed")
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_while_somebody_types(shell: str, pages: Path, tmp_path: Path) -> None:
+    """With the shell's own completion system on a terminal: commands, their second words, options, values and files, each by one tab."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "my show.wav").touch()
     terminal, other_end = pty.openpty()
-    place = (pages / PLACES["zsh"].format("x")).parent
-    begin = f"fpath=({place} $fpath); autoload -U compinit; compinit -D -u; bindkey '^I' complete-word; echo BE''GUN\n"
-    environment = {**os.environ, "HOME": str(pages), "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+    place = (pages / PLACES[shell].format("x")).parent
+    begin = {
+        "bash": f"source {place}/dejavuctl; source {place}/dejavud; echo BE''GUN\n",
+        "zsh": f"fpath=({place} $fpath); autoload -U compinit; compinit -D -u; bindkey '^I' complete-word; echo BE''GUN\n",
+    }
+    command = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}[shell]
+    environment = {**os.environ, "HOME": str(pages), "TERM": "dumb", "LC_ALL": "C.UTF-8", "PS1": "> "}
     with subprocess.Popen(
-        ["zsh", "-f", "-i"],
+        command,
+        cwd=tmp_path,
         stdin=other_end,
         stdout=other_end,
         stderr=other_end,
         env=environment,
         start_new_session=True,
-    ) as shell:
+    ) as process:
         try:
-            answered(terminal, begin, "BEGUN")
+            answered(terminal, begin[shell], "BEGUN")
             for typed, completed_to in (
                 ("dejavuctl lis", "dejavuctl listen"),
                 ("dejavuctl tracks sho", "dejavuctl tracks show"),
                 ("dejavuctl scan --form", "dejavuctl scan --format"),
                 ("dejavuctl scan --format ta", "dejavuctl scan --format table"),
+                ("dejavuctl recognize my", "dejavuctl recognize my\\ show.wav"),
                 ("dejavud --check", "dejavud --check-config"),
             ):
                 answered(terminal, f"{typed}\t", completed_to)
                 os.write(terminal, b"\x15")  # Ctrl-U: an empty line again
         finally:
-            shell.kill()
+            process.kill()
             os.close(other_end)
             os.close(terminal)
 
