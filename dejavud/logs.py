@@ -218,7 +218,7 @@ def configure_logs(
     structlog.configure(
         processors=[*first, book.noted, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lines(),
         cache_logger_on_first_use=False,  # what is kept would keep its level, which a reload may change
     )
     foreign = logging.StreamHandler(sys.stderr)
@@ -231,6 +231,29 @@ def configure_logs(
     )
     logging.basicConfig(level=logging.WARNING, handlers=[foreign], force=True)
     return book
+
+
+class _Lines:
+    """Writes lines to stderr.
+
+    One that cannot be written (the disk that it goes to is full, who read it has left) fails nobody's request; how many there were is
+    told as soon as one can be written again.
+    """
+
+    n_lost = 0
+
+    def msg(self, line: str) -> None:
+        """Write a line."""
+        lost = f"{_Lines.n_lost} lines of this log could not be written\n" if _Lines.n_lost else ""
+        try:
+            sys.stderr.write(f"{lost}{line}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):  # ValueError: it is closed
+            _Lines.n_lost += 1
+        else:
+            _Lines.n_lost = 0
+
+    log = debug = info = warn = warning = error = critical = exception = fatal = failure = err = msg
 
 
 class _ForeignLimit(logging.Filter):

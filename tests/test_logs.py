@@ -184,3 +184,29 @@ def test_the_journal_is_told_each_lines_priority() -> None:
     lines = done.stderr.splitlines()
     assert [line[:3] for line in lines] == ["<6>", "<4>", "<3>"]
     assert json.loads(lines[0][3:])["event"] == "track_ingested"
+
+
+_ON_A_FULL_DISK = """
+import os, sys
+from dejavud.logs import configure_logs
+
+import structlog
+
+configure_logs("info", "json")
+log = structlog.get_logger()
+sys.stderr = open("/dev/full", "w")
+log.info("one")
+log.info("two")
+sys.stderr = sys.__stderr__
+log.info("three")
+sys.stderr.flush()
+os._exit(0)  # the other file would still have its lines written
+"""
+
+
+def test_a_log_that_cannot_be_written_fails_nobody() -> None:
+    """Where its disk is full lines are lost and nothing else; how many is told with the next that can be written."""
+    done = subprocess.run([sys.executable, "-c", _ON_A_FULL_DISK], capture_output=True, text=True, check=True)
+    lost, line = done.stderr.splitlines()
+    assert lost == "2 lines of this log could not be written"
+    assert json.loads(line)["event"] == "three"

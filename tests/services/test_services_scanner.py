@@ -224,10 +224,10 @@ async def test_an_address_where_nothing_is_says_so(index: MemoryIndex, tmp_path:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://host/a.mp3", "file:///etc/passwd", "concat:/etc/passwd", "http:///a.mp3", "http://ho st/", "http://[::1/a", "rtsp://host/", ""],
+    ["ftp://host/a.mp3", "file:///etc/passwd", "concat:/etc/passwd", "http:///a.mp3", "http://ho st/", "http://[::1/a", "rtmp://host/", ""],
 )  # fmt: skip
 async def test_other_addresses_are_refused(index: MemoryIndex, url: str) -> None:
-    """Only http and https are fetched, and nothing is asked before that is known."""
+    """Only the schemes that are meant to be are fetched, and nothing is asked before that is known."""
     with pytest.raises(UnsupportedUrl):
         await scanner(index).scan_url(url, None, no_progress)
 
