@@ -28,7 +28,9 @@ examples:
 def configure(parser: ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("name", metavar="NAME", help="what the listener is called in events")
-    parser.add_argument("source", metavar="SOURCE", help="mic, mic:DEVICE, an address, a file, a pipe, or pcm:ENCODING:RATE:CHANNELS")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="mic, mic:DEVICE, an address, a file, a pipe, or pcm:ENCODING:RATE:CHANNELS"
+    )
     parser.add_argument("--once", action="store_true", help="forget it when the daemon ends")
 
 
