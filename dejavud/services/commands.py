@@ -14,11 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dejavud.errors import InvalidRequest, UnknownCommand
+from dejavud.services.job_events import JOBS
 from dejavud.services.requests import Requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from dejavud.services.job_events import JobEvents
     from dejavud.services.uploads import Upload
 
     Handler = Callable[[Any, "Call"], Awaitable[dict[str, Any]]]
@@ -79,10 +81,14 @@ class CommandTable:
     """Every command of the daemon by name.
 
     requests : where each leaves its line and its figures; a transport opens a request there before it calls.
+    jobs : publishes those that take long; None tells nobody.
     """
 
-    def __init__(self, commands: tuple[Command, ...], requests: Requests | None = None) -> None:
+    def __init__(
+        self, commands: tuple[Command, ...], requests: Requests | None = None, jobs: JobEvents | None = None
+    ) -> None:
         self._commands = {command.name: command for command in commands}
+        self._jobs = jobs
         self.requests = requests or Requests()
 
     @property
@@ -99,11 +105,14 @@ class CommandTable:
         command = self._commands.get(name)
         if command is None:
             raise UnknownCommand(command=name, known=", ".join(self._commands))
-        return await self.requests.run(name, partial(_run, command, params, call))
+        return await self.requests.run(name, partial(self._run, command, params, call))
 
-
-async def _run(command: Command, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
-    return await command.handler(parse_params(command.params, params), call)
+    async def _run(self, command: Command, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
+        given = parse_params(command.params, params)
+        if self._jobs is None or command.name not in JOBS:
+            return await command.handler(given, call)
+        with self._jobs.told(command.name, call) as told:
+            return await command.handler(given, told)
 
 
 def parse_params(kind: type, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of `kind`

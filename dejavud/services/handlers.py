@@ -19,6 +19,7 @@ from dejavud.services.duplicate_finder import duplicates_view
 from dejavud.services.event_handlers import EventHandlers
 from dejavud.services.history_handlers import HistoryHandlers
 from dejavud.services.ingest import TrackFile
+from dejavud.services.job_events import JobEvents
 from dejavud.services.listen_handlers import ListenHandlers
 from dejavud.services.loop_meter import LoopMeter
 from dejavud.services.maintenance import CheckIndex
@@ -301,7 +302,7 @@ def command_table(services: Services, more: Iterable[tuple[str, type, Handler]] 
         *more,
         ("shutdown", Nothing, handlers.shutdown),
     )
-    return CommandTable(tuple(Command(*row) for row in rows), services.requests)
+    return CommandTable(tuple(Command(*row) for row in rows), services.requests, JobEvents(services.hub))
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ examples:
   dejavuctl events match. --json | while read -r event; do …; done
 
 topics: match.recognized, match.started, match.updated, match.ended, listener.started, listener.state, listener.overrun,
-listener.stopped, track.added, track.updated, track.removed, daemon.ready, daemon.stopping;
+listener.stopped, track.added, track.updated, track.removed, job.started, job.progress, job.ended, daemon.ready,
+daemon.stopping;
 meter.listener (once a second, for whoever asks for it)"""
 
 
