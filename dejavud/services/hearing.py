@@ -227,17 +227,14 @@ class Hearing:
 
     def _is_again(self, play: HeardPlay, track_id: int, delta: int, begun: int, end: int) -> bool:
         """Tell whether what was heard from `begun` to `end` is `play`, which then goes on there."""
+        is_soon = begun - play.seen_frame <= self.max_gap_frames
         if track_id == play.track_id and abs(delta - play.delta) > NEAR_FRAMES:
-            goes_on = (
-                begun - play.seen_frame <= self.max_gap_frames
-                and delta + begun >= play.track_seen_frame - LOOK_SLACK_FRAMES
-            )
+            goes_on = delta + begun >= play.track_seen_frame - LOOK_SLACK_FRAMES
             is_young = not play.records and end - play.first_frame <= YOUNG_FRAMES
-            if not (goes_on or is_young or (play.lies_at(delta) and begun - play.seen_frame <= self.max_gap_frames)):
-                # it may be a repetition of what goes on, or the track from elsewhere: the tracker tells which
-                return begun - play.seen_frame <= self.max_gap_frames
+            if not (is_young or (is_soon and (goes_on or play.lies_at(delta)))):
+                return is_soon  # a repetition of what goes on, or the track from elsewhere: the tracker tells which
             play.lay(delta)
-        elif track_id != play.track_id and begun - play.seen_frame > self.max_gap_frames:
+        elif track_id != play.track_id and not is_soon:
             return False
         play.see(end)
         return True
