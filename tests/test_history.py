@@ -39,6 +39,13 @@ async def plays_until(daemon: RunningDaemon, outcome: str, **params: object) -> 
             await trio.sleep(0.05)
 
 
+async def waiting_is(daemon: RunningDaemon, n_plays: int) -> None:
+    """Return once so many plays wait for the database."""
+    with trio.fail_after(20):
+        while (await daemon.ask("status"))["history"]["n_waiting"] != n_plays:  # noqa: ASYNC110 - in another process
+            await trio.sleep(0.05)
+
+
 @asynccontextmanager
 async def hearing_a_piece(place: Place) -> AsyncIterator[RunningDaemon]:
     """Give a daemon that hears a piece of half a minute in real time, and has said so in its history."""
@@ -86,10 +93,9 @@ async def test_a_play_that_ends_while_the_database_is_away_is_written_when_it_is
     async with hearing_a_piece(with_database) as daemon:
         await trio.to_thread.run_sync(postgresql_server.stop)
         await daemon.ask("listen.remove", name="kitchen")
-        with trio.fail_after(20):
-            while (await daemon.ask("status"))["history"]["n_waiting"] != 1:  # noqa: ASYNC110 - in another process
-                await trio.sleep(0.05)
+        await waiting_is(daemon, 1)
         await trio.to_thread.run_sync(postgresql_server.start)
+        await waiting_is(daemon, 0)  # until it has found the database back, it refuses to ask there
         [play] = await plays_until(daemon, "stopped")
         assert (await daemon.ask("status"))["history"]["n_dropped"] == 0
         await daemon.ask("listen.add", name="again", source=f"realtime:{place.folder}/piece.wav", once=True)
