@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,20 +11,21 @@ import structlog
 import trio
 import zmq
 
-from dejavud.errors import Busy, DejavudError, InternalError, InvalidRequest, RequestCancelled, ShuttingDown
+from dejavud.errors import Busy, DejavudError, InvalidRequest, ShuttingDown
 from dejavud.interfaces.control_feeds import ControlFeeds
 from dejavud.interfaces.control_uploads import ChunkedUploads, check_chunk
+from dejavud.interfaces.exchanges import Exchanges, Notifier, frame_of, wanted_id
 from dejavud.interfaces.guard import wanted_token
 from dejavud.interfaces.serving import serve_until_cancelled
 from dejavud.interfaces.zmq_trio import open_bound
 from dejavud.services.commands import Call, no_progress
 from dejavud.services.feeds import nobody_listens
-from dejavud.services.requests import CANCELLED, OK, id_of
+from dejavud.services.requests import id_of
 from dejavud.wire.endpoints import ipc_path
 from dejavud.wire.messages import CHUNK_BYTES, Reply, Request, check_token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from dejavud.interfaces.guard import Token
     from dejavud.interfaces.zmq_trio import TrioSocket
@@ -35,9 +35,7 @@ if TYPE_CHECKING:
     from dejavud.wire.messages import RequestId
 
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
-_PROGRESS_INTERVAL_S = 0.05
 _MAX_FRAMES = 2
-_SHOWN_METHOD = 80
 _HEARTBEAT_MS = 5000
 _HEARTBEAT_TIMEOUT_MS = 30_000
 
@@ -125,9 +123,8 @@ class _Server:
             uploads, max_of_one=settings.max_client_uploads, idle_s=settings.upload_idle_s, holders=background
         )
         self._feeds = ControlFeeds(feeding, idle_s=settings.upload_idle_s, holders=background)
-        self._running: dict[tuple[bytes, RequestId], trio.CancelScope] = {}
+        self._exchanges: Exchanges[tuple[bytes, RequestId]] = Exchanges("control", table.requests)
         self._is_stopping = False
-        self._log = table.requests
 
     async def run(self, stop: trio.Event) -> None:
         """Serve until `stop`; then refuse what comes until what is in work is done."""
@@ -141,11 +138,12 @@ class _Server:
             identity, *frames = await self._socket.receive()
             is_enveloped = len(frames) > 1 and not frames[0]
             sender = _Sender(identity, (b"",) if is_enveloped else ())
-            self._accept(sender, frames[1:] if is_enveloped else frames, requests)
+            await self._accept(sender, frames[1:] if is_enveloped else frames, requests)
 
-    def _accept(self, sender: _Sender, frames: list[bytes], requests: trio.Nursery) -> None:
+    async def _accept(self, sender: _Sender, frames: list[bytes], requests: trio.Nursery) -> None:
         """Start on one message, or say at once why not."""
         request_id: RequestId | None = None
+        identity, send = sender.identity, partial(self._send, sender)
         try:
             if not 1 <= len(frames) <= _MAX_FRAMES:
                 raise InvalidRequest(reason="a message has one frame of JSON and at most one of audio")
@@ -153,60 +151,28 @@ class _Server:
             request_id = request.id
             check_token(wanted_token(self._settings.token), request.token)
             if request.method == "cancel":
-                self._send(sender, Reply(request.id, result=self._cancel(sender, request)))
+                is_cancelled = self._exchanges.cancel((identity, wanted_id(request)))
+                await send(Reply(request.id, result={"cancelled": is_cancelled}))
                 return
-            self._check_room(sender, request)
+            self._check_room(identity, request)
         except DejavudError as error:
-            with self._log.opened("control", _log_id(sender, request_id)) as entry:
-                entry.fail(error)
-                self._send(sender, Reply.of_error(request_id, error))
+            await self._exchanges.refuse(request_id, error, _log_id(sender, request_id), send)
             return
-        self._running[sender.identity, request.id] = scope = trio.CancelScope()
-        requests.start_soon(self._serve, sender, request, frames[1] if len(frames) > 1 else None, scope)
+        scope = self._exchanges.begin((identity, request.id))
+        audio = frames[1] if len(frames) > 1 else None
+        perform = partial(self._perform, sender, request, audio, scope)
+        serve = partial(self._exchanges.serve, perform=perform, send=send, received_bytes=len(audio or b""))
+        requests.start_soon(serve, (identity, request.id), request, _log_id(sender, request.id))
 
-    def _check_room(self, sender: _Sender, request: Request) -> None:
+    def _check_room(self, identity: bytes, request: Request) -> None:
         if self._is_stopping:
             raise ShuttingDown
-        if (sender.identity, request.id) in self._running:
-            raise InvalidRequest(reason=f"the request {request.id!r} is still in work; give each its own id")
-        of_client = sum(identity == sender.identity for identity, _ in self._running)
+        self._exchanges.check_new((identity, request.id), request)
+        of_client = sum(key[0] == identity for key in self._exchanges)
         if of_client >= self._settings.max_client_requests:
             raise Busy(what=f"{of_client} requests of one client")
-        if len(self._running) >= self._settings.max_requests:
-            raise Busy(what=f"{len(self._running)} requests")
-
-    def _cancel(self, sender: _Sender, request: Request) -> dict[str, Any]:
-        wanted = request.params.get("id")
-        if isinstance(wanted, bool) or not isinstance(wanted, int | str):
-            raise InvalidRequest(reason="'id' must be the id of the request to cancel")
-        scope = self._running.get((sender.identity, wanted))
-        if scope is not None:
-            scope.cancel()
-        return {"cancelled": scope is not None}
-
-    async def _serve(self, sender: _Sender, request: Request, audio: bytes | None, scope: trio.CancelScope) -> None:
-        """Do one request and reply: the border that contains its errors."""
-        reply = Reply.of_error(request.id, RequestCancelled())
-        with self._log.opened("control", _log_id(sender, request.id)) as entry:
-            entry.outcome = CANCELLED
-            entry.fields |= {"method": request.method[:_SHOWN_METHOD], "received_bytes": len(audio or b"")}
-            try:
-                with scope:
-                    reply = Reply(request.id, result=await self._perform(sender, request, audio, scope))
-                    entry.outcome = OK
-            except DejavudError as error:
-                entry.fail(error)
-                reply = Reply.of_error(request.id, error)
-            except Exception as error:  # noqa: BLE001 - the border of one request
-                _LOG.exception("control_request_failed", method=request.method)
-                entry.fail(error)
-                reply = _internal_error(request.id, error)
-            except trio.Cancelled:  # the grace period is over
-                reply = Reply.of_error(request.id, ShuttingDown())
-                raise
-            finally:
-                del self._running[sender.identity, request.id]
-                self._send(sender, reply)
+        if len(self._exchanges) >= self._settings.max_requests:
+            raise Busy(what=f"{len(self._exchanges)} requests")
 
     async def _perform(
         self, sender: _Sender, request: Request, audio: bytes | None, scope: trio.CancelScope
@@ -216,7 +182,7 @@ class _Server:
         if request.method in self._feeds.methods:
             return await self._feeds.call(sender.identity, request.method, request.params, audio)
         params = dict(request.params)
-        progress = no_progress if sender.envelope else _Notifier(partial(self._send, sender), request.id, scope)
+        progress = no_progress if sender.envelope else Notifier(partial(self._tell, sender, scope), request.id)
         may_read_paths = ipc_path(self._settings.endpoint) is not None
         async with self._audio(sender.identity, params, audio) as upload:
             call = Call(audio=upload, may_read_paths=may_read_paths, progress=progress)
@@ -243,42 +209,19 @@ class _Server:
         else:
             yield None
 
-    def _send(self, sender: _Sender, reply: Reply) -> bool:
-        """Send a reply; False when the client is gone, or has stopped reading."""
-        try:
-            frame = reply.to_bytes()
-        except (TypeError, ValueError) as error:  # a command's result that is no JSON: a bug, and still one reply
-            _LOG.exception("control_reply_is_no_json")
-            frame = _internal_error(reply.id, error).to_bytes()
-        is_sent = self._socket.send_now([sender.identity, *sender.envelope, frame])
-        if not is_sent:
+    async def _tell(self, sender: _Sender, scope: trio.CancelScope, progress: Reply) -> None:
+        """Send how far a request is; where nobody is there any more, give it up."""
+        if not self._is_sent(sender, progress):
+            scope.cancel()
+
+    async def _send(self, sender: _Sender, reply: Reply) -> None:
+        """Send a reply, unless the client is gone, or has stopped reading."""
+        if not self._is_sent(sender, reply):
             _LOG.debug("control_client_left", request=reply.id)
-        return is_sent
+
+    def _is_sent(self, sender: _Sender, reply: Reply) -> bool:
+        return self._socket.send_now([sender.identity, *sender.envelope, frame_of(reply)])
 
 
 def _log_id(sender: _Sender, request_id: RequestId | None) -> str | None:
     return id_of(sender.identity.hex()[-8:], request_id)
-
-
-class _Notifier:
-    """Sends the progress of one request, not more often than a person can see; cancels it when nobody is there."""
-
-    def __init__(self, send: Callable[[Reply], bool], request_id: RequestId, scope: trio.CancelScope) -> None:
-        self._send = send
-        self._request_id = request_id
-        self._scope = scope
-        self._next_s = -math.inf
-
-    async def __call__(self, *, must_arrive: bool = False, **figures: object) -> None:
-        """Send figures, or skip them where the last ones were sent a moment ago."""
-        await trio.lowlevel.checkpoint()
-        now = trio.current_time()
-        if must_arrive or now >= self._next_s:
-            self._next_s = now + _PROGRESS_INTERVAL_S
-            if not self._send(Reply(self._request_id, progress=figures)):
-                self._scope.cancel()
-
-
-def _internal_error(request_id: RequestId | None, error: Exception) -> Reply:
-    reason = f"{type(error).__name__} (the daemon's log has the details)"
-    return Reply.of_error(request_id, InternalError(reason=reason))

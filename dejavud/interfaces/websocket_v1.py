@@ -7,35 +7,24 @@ binary messages, its sound, and an empty binary message, its end: one such reque
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import structlog
 import trio
 from trio_websocket import ConnectionClosed
 
-from dejavud.errors import (
-    Busy,
-    DejavudError,
-    InternalError,
-    InvalidRequest,
-    RequestCancelled,
-    ShuttingDown,
-    TooLarge,
-)
+from dejavud.errors import Busy, DejavudError, InvalidRequest, ShuttingDown, TooLarge
+from dejavud.interfaces.exchanges import Exchanges, Notifier, frame_of, wanted_id
 from dejavud.interfaces.serving import Gone, run_unless
 from dejavud.interfaces.websocket_audio import AudioChannel
 from dejavud.services.commands import Call, parse_params
 from dejavud.services.event_handlers import Topics
-from dejavud.services.requests import CANCELLED, OK, id_of, new_id
+from dejavud.services.requests import id_of, new_id
 from dejavud.wire.codec import decode
 from dejavud.wire.messages import CHUNK_BYTES, Reply, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from trio_websocket import WebSocketConnection
 
     from dejavud.services.commands import CommandTable
@@ -43,16 +32,13 @@ if TYPE_CHECKING:
     from dejavud.services.uploads import UploadStore
     from dejavud.wire.messages import RequestId
 
-_LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 SUBPROTOCOL = "dejavud.v1"
 CANCEL, PING, SUBSCRIBE, UNSUBSCRIBE = "cancel", "ping", "events.subscribe", "events.unsubscribe"
 METHODS = (CANCEL, PING, SUBSCRIBE, UNSUBSCRIBE)
 """What the transport itself answers."""
 _KEYS = frozenset({"jsonrpc", "id", "method", "params", "audio", "token"})
 _MAX_TEXT = CHUNK_BYTES
-_PROGRESS_INTERVAL_S = 0.05
 _PING_S = 30.0
-_SHOWN_METHOD = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +73,14 @@ class Session:
         self._hub = hub
         self._connection = connection
         self._limits = limits
-        self._running: dict[RequestId, trio.CancelScope] = {}
+        self._exchanges: Exchanges[RequestId] = Exchanges("websocket", table.requests)
         self._subscriptions: dict[int, trio.CancelScope] = {}
         self._numbers = itertools.count(1)
         self._incoming: AudioChannel | None = None  # whose sound is being sent
         self._is_held_up = False
         self._is_stopping = False
         self._reason = "shutting down"
-        self._log, self._log_id = table.requests, new_id()[:8]
+        self._log_id = new_id()[:8]
         self._over = trio.Event()
         self._told = trio.Event()
         self._life = trio.CancelScope()
@@ -150,7 +136,7 @@ class Session:
                 await self._take_audio(message)
             elif message is not None:
                 await self._accept(message, requests, followers)
-            elif not self._running and not self._subscriptions:
+            elif not self._exchanges and not self._subscriptions:
                 self._reason = "idle"
                 self._over.set()
 
@@ -185,12 +171,10 @@ class Session:
         except DejavudError as error:
             if channel is not None:
                 channel.drop()
-            with self._log.opened("websocket", id_of(self._log_id, request_id)) as entry:
-                entry.fail(error)
-                await self._send(Reply.of_error(request_id, error))
+            await self._exchanges.refuse(request_id, error, id_of(self._log_id, request_id), self._send)
             return
-        self._running[request.id] = scope = trio.CancelScope()
-        requests.start_soon(self._serve, request, channel, scope)
+        self._exchanges.begin(request.id)
+        requests.start_soon(self._serve, request, channel)
 
     def _channel(self, audio: object) -> AudioChannel | None:
         """Return what the sound that follows a request goes into, None where none does."""
@@ -209,54 +193,34 @@ class Session:
         if request.method == PING:
             return {"pong": True}
         if request.method == CANCEL:
-            wanted = request.params.get("id")
-            if isinstance(wanted, bool) or not isinstance(wanted, int | str):
-                raise InvalidRequest(reason="'id' must be the id of the request to cancel")
-            scope = self._running.get(wanted)
-        else:
-            scope = self._subscriptions.get(parse_params(Unsubscribe, request.params).subscription)
+            return {"cancelled": self._exchanges.cancel(wanted_id(request))}
+        scope = self._subscriptions.get(parse_params(Unsubscribe, request.params).subscription)
         if scope is not None:
             scope.cancel()
-        return {"cancelled" if request.method == CANCEL else "unsubscribed": scope is not None}
+        return {"unsubscribed": scope is not None}
 
     def _check_room(self, request: Request) -> None:
         if self._is_stopping:
             raise ShuttingDown
-        if request.id in self._running:
-            raise InvalidRequest(reason=f"the request {request.id!r} is still in work; give each its own id")
-        if len(self._running) >= self._limits.max_requests:
-            raise Busy(what=f"{len(self._running)} requests of one connection")
+        self._exchanges.check_new(request.id, request)
+        if len(self._exchanges) >= self._limits.max_requests:
+            raise Busy(what=f"{len(self._exchanges)} requests of one connection")
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
-    async def _serve(self, request: Request, channel: AudioChannel | None, scope: trio.CancelScope) -> None:
-        """Do one request and reply: the border that contains its errors."""
-        reply = Reply.of_error(request.id, RequestCancelled())
-        with self._log.opened("websocket", id_of(self._log_id, request.id)) as entry:
-            entry.outcome = CANCELLED
-            entry.fields["method"] = request.method[:_SHOWN_METHOD]
+    async def _serve(self, request: Request, channel: AudioChannel | None) -> None:
+        async def perform() -> dict[str, Any]:
             try:
-                with scope:
-                    reply = Reply(request.id, result=await self._perform(request, channel))
-                    entry.outcome = OK
-            except DejavudError as error:
-                entry.fail(error)
-                reply = Reply.of_error(request.id, error)
-            except Exception as error:  # noqa: BLE001 - the border of one request
-                _LOG.exception("websocket_request_failed", method=request.method)
-                entry.fail(error)
-                reply = _internal_error(request.id, error)
-            except trio.Cancelled:  # the grace period is over, or the client gone
-                reply = Reply.of_error(request.id, ShuttingDown())
-                raise
+                return await self._perform(request, channel)
             finally:
-                del self._running[request.id]
                 if channel is not None:
                     channel.drop()
-                await self._send(reply)
+
+        log_id = id_of(self._log_id, request.id)
+        await self._exchanges.serve(request.id, request, log_id, perform=perform, send=self._send)
 
     async def _perform(self, request: Request, channel: AudioChannel | None) -> dict[str, Any]:
-        progress, limits = _Notifier(self._send, request.id), self._limits
+        progress, limits = Notifier(self._send, request.id), self._limits
         if channel is None or channel.is_stream:
             return await self._table.call(request.method, request.params, Call(stream=channel, progress=progress))
         name = request.params.get("name") or request.params.get("source")
@@ -301,12 +265,7 @@ class Session:
     # -- what goes --------------------------------------------------------------------------------------------------
 
     async def _send(self, reply: Reply) -> None:
-        try:
-            frame = reply.to_bytes()
-        except (TypeError, ValueError) as error:  # a command's result that is no JSON: a bug, and still one reply
-            _LOG.exception("websocket_reply_is_no_json")
-            frame = _internal_error(reply.id, error).to_bytes()
-        await self._send_frame(frame)
+        await self._send_frame(frame_of(reply))
 
     async def _send_frame(self, frame: bytes) -> None:
         """Send a text; where the client is gone, or does not read for too long, the connection is over.
@@ -325,23 +284,6 @@ class Unsubscribe:
     """Parameters of ``events.unsubscribe``."""
 
     subscription: int
-
-
-class _Notifier:
-    """Sends the progress of one request, not more often than a person can see, and waits while its client is slow."""
-
-    def __init__(self, send: Callable[[Reply], Awaitable[None]], request_id: RequestId) -> None:
-        self._send = send
-        self._request_id = request_id
-        self._next_s = -math.inf
-
-    async def __call__(self, *, must_arrive: bool = False, **figures: object) -> None:
-        """Send figures, or skip them where the last ones were sent a moment ago."""
-        await trio.lowlevel.checkpoint()
-        now = trio.current_time()
-        if must_arrive or now >= self._next_s:
-            self._next_s = now + _PROGRESS_INTERVAL_S
-            await self._send(Reply(self._request_id, progress=figures))
 
 
 def _decoded(text: str) -> dict[str, Any]:
@@ -365,8 +307,3 @@ def _request(message: dict[str, Any]) -> Request:
 def _id_of(message: dict[str, Any]) -> RequestId | None:
     request_id = message.get("id")
     return request_id if isinstance(request_id, int | str) and not isinstance(request_id, bool) else None
-
-
-def _internal_error(request_id: RequestId | None, error: Exception) -> Reply:
-    reason = f"{type(error).__name__} (the daemon's log has the details)"
-    return Reply.of_error(request_id, InternalError(reason=reason))
