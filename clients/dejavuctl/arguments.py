@@ -39,6 +39,7 @@ class Command:
 
 COMMANDS = (
     Command("status", "how the daemon is", "status"),
+    Command("ready", "say whether the daemon can answer, or wait until it can", "ready"),
     Command("doctor", "examine the daemon and its machine, and say what mends what is wrong", "doctor"),
     Command("fingerprint", "add recordings to the library", "fingerprint"),
     Command("recognize", "say which track is playing: in files, at the microphone, on standard input", "recognize"),

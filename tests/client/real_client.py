@@ -11,7 +11,7 @@ import trio
 from client_runs import Ran
 
 if TYPE_CHECKING:
-    from daemon_process import RunningDaemon
+    from daemon_process import Place, RunningDaemon
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,21 +24,36 @@ class RealClient:
 
     def command(self, *words: str | Path) -> list[str]:
         """Return the command line that runs the client."""
-        return [sys.executable, "-m", "dejavuctl", "--control", self.daemon.place.control, *map(str, words)]
+        return command(self.daemon.place, *words)
 
     @property
     def environment(self) -> dict[str, str]:
         """The environment that finds the client's package."""
-        return self.daemon.place.environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'clients'}"}
+        return environment(self.daemon.place)
 
     async def ctl(self, *words: str | Path, stdin: bytes = b"") -> Ran:
         """Run the client to its end."""
-        done = await trio.run_process(
-            self.command(*words),
-            env=self.environment,
-            stdin=stdin,
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-        )
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return await ctl(self.daemon.place, *words, stdin=stdin)
+
+
+def command(place: Place, *words: str | Path) -> list[str]:
+    """Return the command line that runs the client for the daemon at `place`."""
+    return [sys.executable, "-m", "dejavuctl", "--control", place.control, *map(str, words)]
+
+
+def environment(place: Place) -> dict[str, str]:
+    """Return the environment that finds the client's package."""
+    return place.environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'clients'}"}
+
+
+async def ctl(place: Place, *words: str | Path, stdin: bytes = b"") -> Ran:
+    """Run the client to its end, whether there is a daemon at `place` or not."""
+    done = await trio.run_process(
+        command(place, *words),
+        env=environment(place),
+        stdin=stdin,
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())

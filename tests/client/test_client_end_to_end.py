@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import trio
 from daemon_process import Place, running_daemon
-from real_client import RealClient
+from real_client import RealClient, ctl
 from synthetic import synthesize, write_wav
 
 if TYPE_CHECKING:
@@ -192,6 +192,23 @@ async def test_a_killed_daemon_is_noticed(folder: Path) -> None:
             assert await process.wait() == 3
         assert process.stdout is not None
         assert (await process.stdout.receive_some()).startswith(b"1 track added")
+
+
+async def test_ready_waits_for_a_daemon_that_starts(folder: Path) -> None:
+    """Asked before there is one it answers when that can, at once where it does, and where none comes it says so in the end."""
+    place = Place(folder)
+    absent = await ctl(place, "ready", "--wait", "0.3")
+    assert (absent.status, absent.out) == (3, "")
+    async with trio.open_nursery() as nursery:
+        waited: list[Ran] = []
+
+        async def wait() -> None:
+            waited.append(await ctl(place, "ready", "--wait", "30", "--json"))
+
+        nursery.start_soon(wait)
+        async with running_daemon(place) as daemon:
+            assert (await RealClient(daemon).ctl("ready")).out == "ready\n"
+    assert (waited[0].status, waited[0].records[0]["ready"]) == (0, True)
 
 
 async def test_shutdown_ends_the_daemon(folder: Path) -> None:
