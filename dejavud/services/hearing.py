@@ -15,6 +15,7 @@ import numpy as np
 from dejavud.matching.tracker import JUMP_SLACK_FRAMES, Tracker
 from dejavud.matching.trail import HOP_FRAMES, RecentEvidence
 from dejavud.matching.verification import SILENT_DEPTH
+from dejavud.services.heard_peaks import RecentPeaks
 from dejavud.services.heard_plays import NEAR_FRAMES, Candidate, Change, HeardPlay, last_delta
 from dejavud.services.listen_jobs import TICK_FRAMES, moved
 from dejavud.values import Hashes
@@ -89,7 +90,7 @@ class Library:
 class Hearing:
     """Follows one listener's sound.  For one thread at a time; everything here may block.
 
-    ids : numbers for plays, unique in the daemon's life.
+    ids : numbers for plays, unique in the daemon's life.  recent : what was heard lately, for whoever looks.
     """
 
     params: Params
@@ -97,6 +98,7 @@ class Hearing:
     library: Library
     ids: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
     plays: list[HeardPlay] = field(default_factory=list)
+    recent: RecentPeaks = field(default_factory=RecentPeaks)
     _ended: list[HeardPlay] = field(default_factory=list)
     _thoughts: list[_Thought] = field(default_factory=list)
     _tracker: Tracker | None = None
@@ -110,6 +112,7 @@ class Hearing:
         """Return what `sound` makes known; its frame 0 is `base` on the listener's clock, which never goes back."""
         end = self._heard_to = base + sound.end_frame
         for look in sound.looks:
+            self.recent.note(base + look.first_frame, look.query.constellation)
             self._look(look, base + look.first_frame)
         for part in sound.parts:
             self._fill(base + part.first_frame)

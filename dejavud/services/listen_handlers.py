@@ -49,6 +49,7 @@ class ListenHandlers:
         return (
             ("devices", NoParameters, self.devices),
             ("listen.list", NoParameters, self.list),
+            ("listen.peaks", NamedListener, self.peaks),
             ("listen.add", AddListener, self.add),
             ("listen.send", NamedListener, self.send),
             ("listen.remove", NamedListener, self.remove),
@@ -63,6 +64,11 @@ class ListenHandlers:
     async def list(self, _params: NoParameters, _call: Call) -> dict[str, Any]:
         """Return every listener."""
         return {"listeners": self._listeners.view()}
+
+    async def peaks(self, params: NamedListener, _call: Call) -> dict[str, Any]:
+        """Return what a listener heard in its last seconds, peak by peak, and what plays laid over it."""
+        bind_contextvars(listener=params.name)
+        return {"listener": params.name, **await self._listeners.peaks(params.name)}
 
     async def add(self, params: AddListener, call: Call) -> dict[str, Any]:
         """Listen to one more source."""

@@ -13,6 +13,7 @@ import trio
 
 from dejavud.errors import DejavudError, InvalidRequest, ListenerNotFound
 from dejavud.fingerprint.params import Params
+from dejavud.services.heard_peaks import peaks_view
 from dejavud.services.hearing import Hearing, Library
 from dejavud.services.listen_sources import parse_source, read_kept, write_kept
 from dejavud.services.listen_views import listener_view
@@ -182,6 +183,11 @@ class Listeners:
     def view_of(self, name: str) -> dict[str, Any]:
         """Return one of them; raises `ListenerNotFound`."""
         return listener_view(self._named(name))
+
+    async def peaks(self, name: str) -> dict[str, Any]:
+        """Return what one of them heard in its last seconds, see `peaks_view`; raises `ListenerNotFound`."""
+        listener = self._named(name)
+        return await self._workers.read(peaks_view, listener.hearing, listener.end_frame)
 
     def _named(self, name: str) -> Listener:
         if name not in self._listeners:
