@@ -30,9 +30,9 @@ from dejavud.fingerprint.profiles import params_of
 from dejavud.hooks.supervisor import make_hooks
 from dejavud.index.open import IndexSettings, open_kept_index, without_password
 from dejavud.index.view.resident import ResidentIndex
-from dejavud.interfaces.guard import Token
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.reloading import Changeable, Reloader
+from dejavud.services.access import Access
 from dejavud.services.archive_intake import LibraryParts
 from dejavud.services.archives import Archives
 from dejavud.services.constellations import MAX_PEAKS, ConstellationCache
@@ -46,6 +46,7 @@ from dejavud.services.jobs import DAEMON_SIGNALS
 from dejavud.services.keeper import keepers
 from dejavud.services.library import Library
 from dejavud.services.listeners import Listeners
+from dejavud.services.live_queries import LiveQueries
 from dejavud.services.maintenance import Maintenance
 from dejavud.services.microphone_watch import MicrophoneWatch
 from dejavud.services.microphones import Microphones
@@ -166,17 +167,17 @@ async def _serve(config: Config, kept: KeptIndex, workers: ProcessWorkers, lifet
     manager = lifetime.manager
     constellations = ConstellationCache(kept.index, 0 if isinstance(kept.index, ResidentIndex) else MAX_PEAKS)
     hooks = make_hooks(config.hooks, lifetime.hub, lambda: services.listeners.view(), workers.thread)  # noqa: PLW0108 - they need the hooks
-    services = _services(config, kept, constellations, workers, lifetime, hooks=hooks)
+    uploads = UploadStore(
+        make_uploads_dir(Path(config.data.dir)), max_bytes=config.limits.upload_bytes, max_open=config.limits.uploads
+    )
+    services = _services(config, kept, constellations, workers, lifetime, uploads=uploads, hooks=hooks)
     headline = Headline(
         services.library, lifetime.hub, services.listeners.view, lambda: manager.status(reloader.status)
     )
     microphones = _microphone_watch(services, config)
-    token = Token(config.security.token or None)
-    uploads = UploadStore(
-        make_uploads_dir(Path(config.data.dir)), max_bytes=config.limits.upload_bytes, max_open=config.limits.uploads
-    )
+    access = Access(config.security.token)
     reach = Changeable(
-        lifetime.outside.log_as, kept.index, constellations, services, hooks, uploads, workers, microphones, token
+        lifetime.outside.log_as, kept.index, constellations, services, hooks, uploads, workers, microphones, access
     )
     reloader = Reloader(config, lifetime.outside.read, reach, manager, lambda: headline.text)
     async with services.loop.measuring(), _ended_with_block() as publishing:
@@ -191,7 +192,13 @@ async def _serve(config: Config, kept: KeptIndex, workers: ProcessWorkers, lifet
             async with _ended_with_block() as doors:
                 table = command_table(services, reloader.rows())
                 lifetime.endpoints |= await open_doors(
-                    doors, config, services, table=table, uploads=uploads, token=token, handed=lifetime.outside.sockets
+                    doors,
+                    config,
+                    services,
+                    table=table,
+                    uploads=uploads,
+                    access=access,
+                    handed=lifetime.outside.sockets,
                 )
                 async with _ended_with_block() as listening:
                     await listening.start(services.listeners.serve, list(sources_of(config).items()))
@@ -231,6 +238,7 @@ def _services(
     workers: Workers,
     lifetime: Lifetime,
     *,
+    uploads: UploadStore,
     hooks: Hooks,
 ) -> Services:
     index, profile, hub = kept.index, profile_of(params_of(config.engine)), lifetime.hub
@@ -245,6 +253,7 @@ def _services(
         settings=rules.listen,
         kept_in=Path(config.data.dir) / "listeners.json",
     )
+    hear = listeners.new_hearing if isinstance(profile.params, Params) else None
     recognizer = Recognizer(
         index,
         workers,
@@ -254,7 +263,7 @@ def _services(
         quick_match=rules.quick_match,
         settings=rules.recognizer,
         microphones=microphones,
-        hear=listeners.new_hearing if isinstance(profile.params, Params) else None,
+        hear=hear,
         constellations=constellations,
     )
     scanner = Scanner(
@@ -277,6 +286,7 @@ def _services(
             folder=Path(config.data.dir),
         ),
         recognizer=recognizer,
+        live_queries=LiveQueries(recognizer, workers, index, uploads, hear=hear),
         scanner=scanner,
         microphones=microphones,
         listeners=listeners,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import trio
 
     from dejavud.config import Config
-    from dejavud.interfaces.guard import Token
+    from dejavud.services.access import Access
     from dejavud.services.commands import CommandTable
     from dejavud.services.handlers import Services
     from dejavud.services.uploads import UploadStore
@@ -36,7 +36,7 @@ async def open_doors(
     *,
     table: CommandTable,
     uploads: UploadStore,
-    token: Token,
+    access: Access,
     handed: Handed,
 ) -> Opened:
     """Start every interface that takes commands, and return where each can be reached.
@@ -44,20 +44,28 @@ async def open_doors(
     handed : sockets by interface, which take the place of the addresses in `config`.  Raises `InvalidConfig` where one of them can be reached from other
     machines and there is no token.
     """
-    check_handed(handed, token.value)
+    check_handed(handed, is_guarded=access.asks)
     hub, grace_s = services.hub, config.shutdown.grace_s
-    local = ControlSettings(config.control.endpoint, token=token, grace_s=grace_s)
+    local = ControlSettings(config.control.endpoint, access=access, grace_s=grace_s)
     serve_local = partial(serve_control, table, uploads, settings=local, feeding=services.listeners.feeding)
     opened: Opened = {"control": await doors.start(serve_local), "http": [], "websocket": []}
     for host, port, given in _places(config.http.listen, handed["http"]):
-        http = HttpSettings(host, port, given, token=token, grace_s=grace_s, body_total_s=config.limits.upload_s)
+        http = HttpSettings(
+            host,
+            port,
+            given,
+            access=access,
+            grace_s=grace_s,
+            body_total_s=config.limits.upload_s,
+            websockets=lambda: opened["websocket"],
+        )
         opened["http"] = [*opened["http"], await doors.start(partial(serve_http, table, uploads, hub, settings=http))]
     for host, port, given in _places(config.websocket.listen, handed["websocket"]):
         websocket = WebSocketSettings(
             host,
             port,
             given,
-            token=token,
+            access=access,
             grace_s=grace_s,
             max_message_bytes=config.websocket.message_bytes,
             upload_s=config.limits.upload_s,
@@ -67,12 +75,12 @@ async def open_doors(
     return opened
 
 
-def check_handed(handed: Handed, token: str | None) -> None:
-    """Raise `InvalidConfig` when a socket that was handed over can be reached from other machines and no token guards it."""
+def check_handed(handed: Handed, *, is_guarded: bool) -> None:
+    """Raise `InvalidConfig` when a socket that was handed over can be reached from other machines and there is no token."""
     for name, sockets in handed.items():
         for given in sockets:
             host = given.getsockname()[0]
-            if not token and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+            if not is_guarded and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
                 reason = (
                     f"the socket {name!r} that was handed over listens on {host}, which other machines can reach, and nothing asks who they are: "
                     "set security.token (LoadCredential=security.token:/etc/dejavud/token), or write ListenStream=127.0.0.1:PORT in its unit"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dejavud.config import Config, Loaded
     from dejavud.hooks.supervisor import Hooks, Plan
     from dejavud.index.base import Index
-    from dejavud.interfaces.guard import Token
+    from dejavud.services.access import Access
     from dejavud.services.commands import Call, Handler
     from dejavud.services.constellations import ConstellationCache
     from dejavud.services.handlers import Services
@@ -54,7 +54,7 @@ class Changeable:
     uploads: UploadStore
     workers: ProcessWorkers
     microphones: MicrophoneWatch
-    token: Token
+    access: Access
 
 
 class Reloader:
@@ -155,7 +155,7 @@ class Reloader:
         parts.log_as(wanted)  # first: it hides the new secrets
         sections = {key.partition(".")[0] for key in changed}
         log.info("config_reloaded", changed=list(changed))
-        parts.token.value = wanted.security.token or None
+        parts.access.change_password(wanted.security.token)
         parts.uploads.max_bytes, parts.uploads.max_open = wanted.limits.upload_bytes, wanted.limits.uploads
         parts.workers.allow_waiting(wanted.limits.waiting)
         services.maintenance.allow(wanted.limits.ingest_s)

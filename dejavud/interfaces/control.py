@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +15,21 @@ from dejavud.errors import Busy, DejavudError, InvalidRequest, ShuttingDown
 from dejavud.interfaces.control_feeds import ControlFeeds
 from dejavud.interfaces.control_uploads import ChunkedUploads, check_chunk
 from dejavud.interfaces.exchanges import Exchanges, Notifier, frame_of, wanted_id
-from dejavud.interfaces.guard import wanted_token
 from dejavud.interfaces.serving import serve_until_cancelled
 from dejavud.interfaces.zmq_trio import open_bound
+from dejavud.services.access import Access
+from dejavud.services.clients import Scope
 from dejavud.services.commands import Call, no_progress
 from dejavud.services.feeds import nobody_listens
 from dejavud.services.requests import id_of
-from dejavud.wire.endpoints import ipc_path
-from dejavud.wire.messages import CHUNK_BYTES, Reply, Request, check_token
+from dejavud.wire.endpoints import ipc_path, is_local
+from dejavud.wire.messages import CHUNK_BYTES, Reply, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from dejavud.interfaces.guard import Token
     from dejavud.interfaces.zmq_trio import TrioSocket
+    from dejavud.services.clients import Client
     from dejavud.services.commands import CommandTable
     from dejavud.services.feeds import Feeding
     from dejavud.services.uploads import Upload, UploadStore
@@ -45,14 +46,14 @@ class ControlSettings:
     """Where to listen, for whom, and what a client may cost.
 
     endpoint : ``ipc://PATH`` (for this user only, who may then name files by path) or ``tcp://ADDRESS:PORT``.
-    token : asked of every request; None asks nothing.
+    access : who is let in, by the token of each request.
     max_requests : in work at a time, of all clients; max_client_requests : of one.
     max_client_uploads : open at a time, of one client; upload_idle_s : how long one may go without a piece.
     grace_s : how long what is in flight may go on after the end.
     """
 
     endpoint: str
-    token: str | Token | None = None
+    access: Access = field(default_factory=Access)
     max_requests: int = 256
     max_client_requests: int = 64
     max_client_uploads: int = 8
@@ -125,6 +126,7 @@ class _Server:
         self._feeds = ControlFeeds(feeding, idle_s=settings.upload_idle_s, holders=background)
         self._exchanges: Exchanges[tuple[bytes, RequestId]] = Exchanges("control", table.requests)
         self._is_stopping = False
+        self._is_local = ipc_path(settings.endpoint) is not None
 
     async def run(self, stop: trio.Event) -> None:
         """Serve until `stop`; then refuse what comes until what is in work is done."""
@@ -149,7 +151,7 @@ class _Server:
                 raise InvalidRequest(reason="a message has one frame of JSON and at most one of audio")
             request = Request.from_bytes(frames[0])
             request_id = request.id
-            check_token(wanted_token(self._settings.token), request.token)
+            client = self._admit(request)
             if request.method == "cancel":
                 is_cancelled = self._exchanges.cancel((identity, wanted_id(request)))
                 await send(Reply(request.id, result={"cancelled": is_cancelled}))
@@ -160,9 +162,15 @@ class _Server:
             return
         scope = self._exchanges.begin((identity, request.id))
         audio = frames[1] if len(frames) > 1 else None
-        perform = partial(self._perform, sender, request, audio, scope)
+        perform = partial(self._perform, sender, request, audio, scope, client)
         serve = partial(self._exchanges.serve, perform=perform, send=send, received_bytes=len(audio or b""))
         requests.start_soon(serve, (identity, request.id), request, _log_id(sender, request.id))
+
+    def _admit(self, request: Request) -> Client:
+        """Return who sent a request; raises `Unauthorized`."""
+        if self._is_local:
+            return self._settings.access.admit_owner(request.token)
+        return self._settings.access.admit(request.token, "control", is_wide=not is_local(self._settings.endpoint))
 
     def _check_room(self, identity: bytes, request: Request) -> None:
         if self._is_stopping:
@@ -175,17 +183,18 @@ class _Server:
             raise Busy(what=f"{len(self._exchanges)} requests")
 
     async def _perform(
-        self, sender: _Sender, request: Request, audio: bytes | None, scope: trio.CancelScope
+        self, sender: _Sender, request: Request, audio: bytes | None, scope: trio.CancelScope, client: Client
     ) -> dict[str, Any]:
         if request.method in self._uploads.methods:
+            client.check("an upload", Scope.RECOGNIZE, Scope.WRITE)
             return await self._uploads.call(sender.identity, request.method, request.params, audio)
         if request.method in self._feeds.methods:
+            client.check("a feed", Scope.WRITE)
             return await self._feeds.call(sender.identity, request.method, request.params, audio)
         params = dict(request.params)
         progress = no_progress if sender.envelope else Notifier(partial(self._tell, sender, scope), request.id)
-        may_read_paths = ipc_path(self._settings.endpoint) is not None
         async with self._audio(sender.identity, params, audio) as upload:
-            call = Call(audio=upload, may_read_paths=may_read_paths, progress=progress)
+            call = Call(audio=upload, may_read_paths=self._is_local, progress=progress, client=client)
             return await self._table.call(request.method, params, call)
 
     @asynccontextmanager

@@ -8,29 +8,19 @@ With a token neither matters, for no foreign page has it and browsers do not add
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dejavud.errors import Forbidden
-from dejavud.wire.messages import check_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dejavud.services.access import Access
+    from dejavud.services.clients import Client
+
 _SCHEME = "bearer "
-
-
-@dataclass(slots=True)
-class Token:
-    """A token that may be changed while doors are open: those who hold this ask for the new one from then on."""
-
-    value: str | None = field(default=None, repr=False)
-
-
-def wanted_token(token: str | Token | None) -> str | None:
-    """Return what a client has to send just now; None where nothing is asked."""
-    return token.value if isinstance(token, Token) else token
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +31,14 @@ class Guard:
     """
 
     host: str
-    token: str | Token | None = field(repr=False)
+    access: Access
 
     def check_sender(self, headers: Iterable[tuple[bytes, bytes]], *, host_matters: bool = True) -> None:
         """Raise `Forbidden` when a foreign web page sent this.  Header names are in lower case.
 
         Where every browser sends an ``Origin`` (WebSocket) the ``Host`` need not matter.
         """
-        if wanted_token(self.token) is not None:
+        if self.access.asks:
             return
         found = {name: value.decode("latin-1") for name, value in headers}
         if host_matters and not self._is_ours(_host_of("//" + found.get(b"host", ""))):
@@ -61,21 +51,27 @@ class Guard:
         if origin is not None and not self._is_ours(_host_of(origin)):
             raise Forbidden(reason=f"pages of {origin!r} may not use this daemon")
 
-    def check_token(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raise `Unauthorized` unless ``Authorization: Bearer`` brings the token that is set."""
+    def admit(self, headers: Iterable[tuple[bytes, bytes]], address: str) -> Client:
+        """Return who sent this from `address`; raises `Unauthorized` unless ``Authorization: Bearer`` brings a token, where one is asked for."""
         given = next((value.decode("latin-1") for name, value in headers if name == b"authorization"), "")
         is_bearer = given[: len(_SCHEME)].lower() == _SCHEME
-        check_token(wanted_token(self.token), given[len(_SCHEME) :].strip() if is_bearer else None)
+        return self.access.admit(given[len(_SCHEME) :].strip() if is_bearer else None, address, is_wide=self._is_wide)
+
+    @property
+    def _is_wide(self) -> bool:
+        return not _is_loopback(self.host.lower().strip("[]"))
 
     def _is_ours(self, host: str | None) -> bool:
-        if host is None:
-            return False
-        if host in {"localhost", self.host.lower().strip("[]")}:
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return host is not None and (host == self.host.lower().strip("[]") or _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _host_of(url: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -18,9 +18,11 @@ from dejavud.interfaces.guard import Guard
 from dejavud.interfaces.http_body import Body, BodyLimits
 from dejavud.interfaces.http_connection import run_connection
 from dejavud.interfaces.http_events import EVENTS_PATH, EventFeed
-from dejavud.interfaces.http_routes import BODY, PROBE_PATHS, Routes, error_response, known_error
+from dejavud.interfaces.http_pages import Pages, is_page
+from dejavud.interfaces.http_routes import BODY, CLIENT, PROBE_PATHS, Routes, error_response, known_error
 from dejavud.interfaces.serving import Gone, serve_until_cancelled
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
+from dejavud.services.access import Access
 from dejavud.services.requests import CANCELLED, sane_id
 from dejavud.wire.codec import encode
 from dejavud.wire.endpoints import HTTP_PORT
@@ -28,9 +30,8 @@ from dejavud.wire.messages import error_body
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from dejavud.interfaces.guard import Token
     from dejavud.interfaces.tcp import PacedStream
     from dejavud.services.commands import CommandTable
     from dejavud.services.events import EventHub
@@ -54,19 +55,20 @@ class HttpSettings:
     """Where to listen, for whom, and what a client may cost.
 
     socket : one that listens there already; None opens one.
-    token : asked of every request but ``/healthz`` and ``/readyz``; None asks nothing and answers loopback's names only.
+    access : who is let in; nobody has to show anything for ``/healthz`` and ``/readyz``.
     max_requests : in work at a time, `Busy` beyond; max_subscribers : to events; max_connections : open at a time.
     body_idle_s, body_total_s : how long a body may pause, and take.
     send_s : how long a client may not read its answer.
     keep_alive_s : how long a connection may wait for its (next) request's head.
     heartbeat_s : how long a stream of events may be silent.
     grace_s : how long what is in flight may go on after the end.
+    websockets : returns where WebSocket is, which the web page may connect to.
     """
 
     host: str = "127.0.0.1"
     port: int = HTTP_PORT
     socket: socket.socket | None = None
-    token: str | Token | None = None
+    access: Access = field(default_factory=Access)
     max_requests: int = 64
     max_subscribers: int = 1000
     max_connections: int = 1536
@@ -76,6 +78,7 @@ class HttpSettings:
     keep_alive_s: float = 15.0
     heartbeat_s: float = 15.0
     grace_s: float = 10.0
+    websockets: Callable[[], Sequence[str]] = tuple
 
 
 async def serve_http(
@@ -142,13 +145,13 @@ class _Application:
     """The ASGI application: the border of each request, where everything that goes wrong becomes an answer."""
 
     def __init__(self, routes: Routes, uploads: UploadStore, settings: HttpSettings) -> None:
-        self._guard = Guard(settings.host, settings.token)
+        self._guard = Guard(settings.host, settings.access)
         self._limits = BodyLimits(settings.body_idle_s, settings.body_total_s)
         self._requests = _Room(settings.max_requests, "requests")
         self._subscribers = _Room(settings.max_subscribers, "subscribers to events")
         self._uploads = uploads
         self._log = routes.requests
-        self._router = routes.router()
+        self._router = routes.router(Pages(settings.websockets).routes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -172,10 +175,10 @@ class _Application:
         scope = {**scope, "app": self, "state": {BODY: body}}
         try:
             self._guard.check_sender(scope["headers"])
-            if scope["path"] in PROBE_PATHS:
+            if scope["path"] in PROBE_PATHS or is_page(scope["path"]):
                 await self._router(scope, body.receive, exchange.send)
                 return
-            self._guard.check_token(scope["headers"])
+            scope["state"][CLIENT] = self._guard.admit(scope["headers"], scope["client"][0])
             with (self._subscribers if scope["path"] == EVENTS_PATH else self._requests).taken():
                 await self._router(scope, body.receive, exchange.send)
         except Gone:

@@ -28,18 +28,20 @@ from dejavud.interfaces.http_matches import CSV_PATH, PlayCsv
 from dejavud.interfaces.http_matches import SELECTION as PLAYS
 from dejavud.interfaces.multipart import BrokenForm
 from dejavud.interfaces.serving import run_unless
+from dejavud.services.clients import EVENTS, LOCAL
 from dejavud.services.commands import Call
 from dejavud.wire.codec import decode, encode
 from dejavud.wire.codes import codes_of
 from dejavud.wire.messages import error_body
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
 
     from dejavud.interfaces.http_body import Body, Form
     from dejavud.interfaces.http_events import EventFeed
+    from dejavud.services.clients import Client
     from dejavud.services.commands import CommandTable
     from dejavud.services.uploads import Upload, UploadStore
 
@@ -51,8 +53,8 @@ UPLOAD_PATH = "/upload"
 HEALTH_PATH, READY_PATH = "/healthz", "/readyz"
 PROBE_PATHS = frozenset({HEALTH_PATH, READY_PATH})
 """What those who look after the daemon ask, without a token and beside the requests that there may be at a time."""
-BODY = "body"
-"""The key of the request's state under which its `Body` is."""
+BODY, CLIENT = "body", "client"
+"""The keys of the request's state under which its `Body` is, and who asks."""
 
 _OK, _CREATED, _BAD_REQUEST, _REQUEST_TIMEOUT, _UNAVAILABLE = 200, 201, 400, 408, 503
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
@@ -86,10 +88,11 @@ class Routes:
         self._feed = feed
         self.requests = table.requests
 
-    def router(self) -> Router:
-        """Return the table of addresses."""
+    def router(self, more: Iterable[Route] = ()) -> Router:
+        """Return the table of addresses, with `more`."""
         return Router(
             [
+                *more,
                 Route(UPLOAD_PATH, self._upload, methods=["GET", "POST"]),
                 Route("/v1/recognize", self._recognize, methods=["POST"]),
                 Route("/v1/scan", self._scan, methods=["POST"]),
@@ -104,6 +107,7 @@ class Routes:
                 Route("/v1/listeners", self._add_listener, methods=["POST"]),
                 Route("/v1/listeners/{name:path}/pause", self._pause_listener, methods=["POST"]),
                 Route("/v1/listeners/{name:path}/resume", self._resume_listener, methods=["POST"]),
+                Route("/v1/listeners/{name:path}/peaks", self._listener_peaks, methods=["GET"]),
                 Route("/v1/listeners/{name:path}", self._show_listener, methods=["GET"]),
                 Route("/v1/listeners/{name:path}", self._remove_listener, methods=["DELETE"]),
                 Route("/v1/devices", self._devices, methods=["GET"]),
@@ -198,6 +202,9 @@ class Routes:
     async def _resume_listener(self, request: Request) -> Response:
         return await self._of_listener("listen.resume", request)
 
+    async def _listener_peaks(self, request: Request) -> Response:
+        return await self._of_listener("listen.peaks", request)
+
     async def _remove_listener(self, request: Request) -> Response:
         return await self._of_listener("listen.remove", request)
 
@@ -216,6 +223,7 @@ class Routes:
         return _json(await self._call("devices", _query(request), request))
 
     async def _events(self, request: Request) -> EventStream:
+        _client_of(request).check("the stream of events", EVENTS)
         topics = self._feed.asked_for(_query(request, topics=str, after=str), last_event_id(request))
         return EventStream(self._feed, topics, _body_of(request), _HEADERS)
 
@@ -239,7 +247,7 @@ class Routes:
         return _json({"status": "ok"})
 
     async def _ready(self, _request: Request) -> Response:
-        answer = await self._table.call("ready", {}, Call())
+        answer = await self._table.call("ready", {}, Call(client=LOCAL))
         return _json(answer, _OK if answer["ready"] else _UNAVAILABLE, {} if answer["ready"] else {"retry-after": "1"})
 
     async def _metrics(self, request: Request) -> Response:
@@ -256,7 +264,8 @@ class Routes:
             audio = form.receiver.upload
         while await body.read():  # what no command asked for
             pass
-        return await run_unless(body.until_gone, partial(self._table.call, command, params, Call(audio=audio)))
+        call = Call(audio=audio, client=_client_of(request))
+        return await run_unless(body.until_gone, partial(self._table.call, command, params, call))
 
 
 def known_error(scope: Scope, error: Exception) -> DejavudError:
@@ -300,6 +309,11 @@ async def _nothing_there(scope: Scope, _receive: object, _send: object) -> None:
 def _body_of(request: Request) -> Body:
     body: Body = request.scope["state"][BODY]
     return body
+
+
+def _client_of(request: Request) -> Client:
+    client: Client = request.scope["state"][CLIENT]
+    return client
 
 
 async def _object(request: Request) -> Params:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from dejavud.interfaces.guard import Guard
 from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
 from dejavud.interfaces.websocket_v1 import SUBPROTOCOL, Session, SessionLimits
+from dejavud.services.access import Access
 from dejavud.services.commands import Call
 from dejavud.services.requests import CANCELLED, sane_id
 from dejavud.wire.codec import encode
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
     from trio_websocket import WebSocketConnection, WebSocketRequest
 
-    from dejavud.interfaces.guard import Token
     from dejavud.interfaces.tcp import PacedStream
+    from dejavud.services.clients import Client
     from dejavud.services.commands import CommandTable
     from dejavud.services.events import EventHub
     from dejavud.services.uploads import UploadStore
@@ -47,7 +48,7 @@ class WebSocketSettings:
     """Where to listen, for whom, and what a client may cost.
 
     socket : one that listens there already; None opens one.
-    token : asked of every handshake (``Authorization: Bearer``); None asks nothing and refuses foreign pages.
+    access : who is let in, by what the handshake shows (``Authorization: Bearer``).
     max_message_bytes : larger messages close the connection with 1009.
     upload_s : how long the sound of one request of ``dejavud.v1`` may take to come.
     max_connections : open at a time; further handshakes are answered 503.
@@ -61,7 +62,7 @@ class WebSocketSettings:
     host: str = "127.0.0.1"
     port: int = WEBSOCKET_PORT
     socket: socket.socket | None = None
-    token: str | Token | None = None
+    access: Access = field(default_factory=Access)
     max_message_bytes: int = 16 << 20
     upload_s: float = 600.0
     max_connections: int = 128
@@ -120,7 +121,7 @@ class _Server:
         self._hub = hub
         self._settings = settings
         self._stop = stop
-        self._guard = Guard(settings.host, settings.token)
+        self._guard = Guard(settings.host, settings.access)
         self._n_connections = 0
 
     async def connection(self, stream: PacedStream) -> None:
@@ -138,17 +139,17 @@ class _Server:
             if request is not None:
                 self._n_connections += 1
                 try:
-                    await self._converse(request)
+                    await self._converse(request, stream.socket.getpeername()[0])
                 finally:
                     self._n_connections -= 1
                 await stream.linger()
             nursery.cancel_scope.cancel()
 
-    async def _converse(self, request: WebSocketRequest) -> None:
+    async def _converse(self, request: WebSocketRequest, address: str) -> None:
         try:
             with self._table.requests.opened("websocket", _request_id(request)) as handshake:
                 handshake.fields["handshake"] = True
-                self._admit(request)
+                client = self._admit(request, address)
         except DejavudError as error:
             body = encode({"error": error_body(error)})
             headers = [(b"Content-Type", b"application/json")]
@@ -157,7 +158,7 @@ class _Server:
         is_v1 = SUBPROTOCOL in request.proposed_subprotocols
         connection = await request.accept(subprotocol=SUBPROTOCOL if is_v1 else None)
         try:
-            reason = await (self._serve_v1(connection) if is_v1 else self._exchange(connection))
+            reason = await (self._serve_v1 if is_v1 else self._exchange)(connection, client)
             await self._close(connection, _GOING_AWAY, reason)
         except ConnectionClosed as closed:
             _LOG.debug("websocket_closed", reason=str(closed.reason))
@@ -165,23 +166,24 @@ class _Server:
             await self._close(connection, _INTERNAL, "internal_error")
             raise
 
-    async def _serve_v1(self, connection: WebSocketConnection) -> str:
+    async def _serve_v1(self, connection: WebSocketConnection, client: Client) -> str:
         limits = SessionLimits(audio_total_s=self._settings.upload_s, idle_s=self._settings.idle_s)
-        return await Session(self._table, self._uploads, self._hub, connection, limits).run(self._stop)
+        return await Session(self._table, self._uploads, self._hub, connection, limits, client=client).run(self._stop)
 
-    async def _exchange(self, connection: WebSocketConnection) -> str:
-        return await _OldExchange(self._table, self._uploads, connection).run(self._settings.idle_s, self._stop)
+    async def _exchange(self, connection: WebSocketConnection, client: Client) -> str:
+        return await _OldExchange(self._table, self._uploads, connection, client).run(self._settings.idle_s, self._stop)
 
     async def _close(self, connection: WebSocketConnection, code: int, reason: str) -> None:
         with trio.move_on_after(self._settings.close_s):
             await connection.aclose(code, reason)
 
-    def _admit(self, request: WebSocketRequest) -> None:
+    def _admit(self, request: WebSocketRequest, address: str) -> Client:
         # Every browser sends an Origin here, and a page on a name of its own has that name in it: no need of the Host.
         self._guard.check_sender(request.headers, host_matters=False)
-        self._guard.check_token(request.headers)
+        client = self._guard.admit(request.headers, address)
         if self._n_connections > self._settings.max_connections:
             raise Busy(what=f"{self._settings.max_connections} WebSocket connections")
+        return client
 
 
 def _request_id(request: WebSocketRequest) -> str | None:
@@ -192,7 +194,10 @@ def _request_id(request: WebSocketRequest) -> str | None:
 class _OldExchange:
     """Dejavu's own exchange on one connection: each message gets one text, in order."""
 
-    def __init__(self, table: CommandTable, uploads: UploadStore, connection: WebSocketConnection) -> None:
+    def __init__(
+        self, table: CommandTable, uploads: UploadStore, connection: WebSocketConnection, client: Client
+    ) -> None:
+        self._client = client
         self._table = table
         self._uploads = uploads
         self._connection = connection
@@ -238,7 +243,7 @@ class _OldExchange:
         async with self._uploads.receiving("websocket") as receiver:
             await receiver.write(message)
             receiver.close()
-            return await self._table.call("recognize", {}, Call(audio=receiver.upload))
+            return await self._table.call("recognize", {}, Call(audio=receiver.upload, client=self._client))
 
     async def _until_closed(self) -> None:
         """Return when the client has closed; keep the message that it may send ahead of our answer."""

@@ -7,7 +7,7 @@ binary messages, its sound, and an empty binary message, its end: one such reque
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ import trio
 from trio_websocket import ConnectionClosed
 
 from dejavud.errors import Busy, DejavudError, InvalidRequest, ShuttingDown, TooLarge
+from dejavud.interfaces.audio_channel import AudioChannel
 from dejavud.interfaces.exchanges import Exchanges, Notifier, frame_of, wanted_id
 from dejavud.interfaces.serving import Gone, run_unless
-from dejavud.interfaces.websocket_audio import AudioChannel
+from dejavud.services.clients import EVENTS
 from dejavud.services.commands import Call, parse_params
 from dejavud.services.event_handlers import Topics
 from dejavud.services.requests import id_of, new_id
@@ -27,6 +28,7 @@ from dejavud.wire.messages import CHUNK_BYTES, Reply, Request
 if TYPE_CHECKING:
     from trio_websocket import WebSocketConnection
 
+    from dejavud.services.clients import Client
     from dejavud.services.commands import CommandTable
     from dejavud.services.events import Delivery, EventHub, Subscription
     from dejavud.services.uploads import UploadStore
@@ -67,7 +69,10 @@ class Session:
         hub: EventHub,
         connection: WebSocketConnection,
         limits: SessionLimits,
+        *,
+        client: Client,
     ) -> None:
+        self._client = client
         self._table = table
         self._uploads = uploads
         self._hub = hub
@@ -220,18 +225,20 @@ class Session:
         await self._exchanges.serve(request.id, request, log_id, perform=perform, send=self._send)
 
     async def _perform(self, request: Request, channel: AudioChannel | None) -> dict[str, Any]:
-        progress, limits = Notifier(self._send, request.id), self._limits
+        limits, call = self._limits, Call(progress=Notifier(self._send, request.id), client=self._client)
         if channel is None or channel.is_stream:
-            return await self._table.call(request.method, request.params, Call(stream=channel, progress=progress))
+            return await self._table.call(request.method, request.params, replace(call, stream=channel))
+        self._table.check(request.method, self._client)
         name = request.params.get("name") or request.params.get("source")
         async with self._uploads.receiving(name if isinstance(name, str) else "audio") as receiver:
             upload = await channel.received(receiver, idle_s=limits.audio_idle_s, total_s=limits.audio_total_s)
-            return await self._table.call(request.method, request.params, Call(audio=upload, progress=progress))
+            return await self._table.call(request.method, request.params, replace(call, audio=upload))
 
     # -- events -----------------------------------------------------------------------------------------------------
 
     def _follow_more(self, request: Request, followers: trio.Nursery) -> None:
-        """Begin a subscription; raises `InvalidRequest` or `Busy`."""
+        """Begin a subscription; raises `Forbidden`, `InvalidRequest` or `Busy`."""
+        self._client.check(SUBSCRIBE, EVENTS)
         topics = parse_params(Topics, request.params)
         if len(self._subscriptions) >= self._limits.max_subscriptions:
             raise Busy(what=f"{len(self._subscriptions)} subscriptions of one connection")

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from structlog.contextvars import bind_contextvars
+
 from dejavud.errors import InvalidRequest, UnknownCommand
+from dejavud.services.clients import NOBODY, Client, Scope
 from dejavud.services.job_events import JOBS
 from dejavud.services.requests import Requests
 
@@ -57,6 +60,7 @@ class AudioStream(Protocol):
 class Call:
     """What comes with the parameters of one call.
 
+    client : who asks; a transport that does not say so calls for nobody, who may do nothing.
     audio : the bytes that came along, already received into a file.
     stream : bytes that are still coming, for a command that hears while they come (WebSocket: ``"audio": "stream"``).
     may_read_paths : the caller may name files of the daemon's machine (the control socket over ipc, and nobody else).
@@ -66,15 +70,17 @@ class Call:
     stream: AudioStream | None = None
     may_read_paths: bool = False
     progress: Progress = no_progress
+    client: Client = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A row of the table."""
+    """A row of the table.  scope : what a client needs who asks for it."""
 
     name: str
     params: type
     handler: Handler
+    scope: Scope = Scope.ADMIN
 
 
 class CommandTable:
@@ -99,15 +105,28 @@ class CommandTable:
     async def call(self, name: str, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
         """Run a command and return its JSON object.
 
-        Raises `UnknownCommand`, `InvalidRequest` for unknown, missing or mistyped parameters, `InternalError` for a bug, and whatever
-        `DejavudError` the command itself ends with.  Cancellation cancels the command.
+        Raises `UnknownCommand`, `Forbidden` for a client without the command's scope, `InvalidRequest` for unknown, missing or mistyped
+        parameters, `InternalError` for a bug, and whatever `DejavudError` the command itself ends with.  Cancellation cancels the command.
         """
+        return await self.requests.run(name, partial(self._run, self._command(name), params, call))
+
+    def check(self, name: str, client: Client) -> None:
+        """Raise `UnknownCommand`, or `Forbidden` for a client without the command's scope: before anything is received for it."""
+        self._check(self._command(name), client)
+
+    def _command(self, name: str) -> Command:
         command = self._commands.get(name)
         if command is None:
             raise UnknownCommand(command=name, known=", ".join(self._commands))
-        return await self.requests.run(name, partial(self._run, command, params, call))
+        return command
+
+    @staticmethod
+    def _check(command: Command, client: Client) -> None:
+        client.check(f"the command {command.name!r}", command.scope)
 
     async def _run(self, command: Command, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
+        bind_contextvars(client=call.client.name)
+        self._check(command, call.client)
         given = parse_params(command.params, params)
         if self._jobs is None or command.name not in JOBS:
             return await command.handler(given, call)

@@ -12,8 +12,10 @@ from structlog.contextvars import bind_contextvars
 
 from dejavud import __version__
 from dejavud.audio.address import url_without_password
+from dejavud.audio.pcm_format import PcmFormat
 from dejavud.errors import InvalidRequest
 from dejavud.services.archives import ArchiveFile, Export, Restore
+from dejavud.services.clients import scope_of
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.duplicate_finder import duplicates_view
 from dejavud.services.event_handlers import EventHandlers
@@ -21,6 +23,7 @@ from dejavud.services.history_handlers import HistoryHandlers
 from dejavud.services.ingest import TrackFile
 from dejavud.services.job_events import JobEvents
 from dejavud.services.listen_handlers import ListenHandlers
+from dejavud.services.live_queries import LiveQuery
 from dejavud.services.loop_meter import LoopMeter
 from dejavud.services.maintenance import CheckIndex
 from dejavud.services.migration import Migrate
@@ -39,12 +42,13 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import HashParams
     from dejavud.services.archives import Archives
-    from dejavud.services.commands import Call, Handler
+    from dejavud.services.commands import AudioStream, Call, Handler
     from dejavud.services.events import EventHub
     from dejavud.services.history import PlayRecorder
     from dejavud.services.ingest import Ingest
     from dejavud.services.library import Library
     from dejavud.services.listeners import Listeners
+    from dejavud.services.live_queries import LiveQueries
     from dejavud.services.maintenance import Maintenance
     from dejavud.services.microphones import Microphones
     from dejavud.services.migration import Migrator
@@ -98,6 +102,7 @@ class Services:
     library: Library
     ingest: Ingest
     recognizer: Recognizer
+    live_queries: LiveQueries
     scanner: Scanner
     microphones: Microphones
     listeners: Listeners
@@ -124,15 +129,18 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Recognize:
-    """Parameters of ``recognize``; `source` is what the answer calls the query."""
+    """Parameters of ``recognize``; `source` is what the answer calls the query, `pcm` what a stream is whose samples are raw."""
 
     path: str | None = None
     limit_s: float | None = None
     source: str | None = None
     raw_fallback: bool = False
+    pcm: str | None = None
 
     def __post_init__(self) -> None:
         _check_seconds("limit_s", self.limit_s)
+        if self.pcm is not None:
+            PcmFormat.parse(self.pcm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +230,13 @@ class Handlers:
         }
 
     async def recognize(self, params: Recognize, call: Call) -> dict[str, Any]:
-        """Return what a file or the bytes that came along are."""
+        """Return what a file, the bytes that came along, or those that are still coming are."""
+        if call.stream is not None:
+            return await self._recognize_stream(params, call, call.stream)
+        if params.pcm is not None:
+            raise InvalidRequest(
+                reason="'pcm' says what the samples of a stream are, and no stream comes with this request"
+            )
         audio = _audio(params.path, None, call)
         name = params.source or audio.name
         bind_contextvars(source=name)
@@ -230,6 +244,14 @@ class Handlers:
             audio.path, name, limit_s=params.limit_s, raw_fallback=params.raw_fallback
         )
         return _recognized(recognition)
+
+    async def _recognize_stream(self, params: Recognize, call: Call, stream: AudioStream) -> dict[str, Any]:
+        if params.path is not None:
+            raise InvalidRequest(reason="send the sound as a stream or name its 'path', not both")
+        pcm = None if params.pcm is None else PcmFormat.parse(params.pcm)
+        query = LiveQuery(params.source or "stream", pcm, params.limit_s, params.raw_fallback)
+        bind_contextvars(source=query.name)
+        return _recognized(await self._services.live_queries.recognize(query, stream, call.progress))
 
     async def recognize_microphone(self, params: RecognizeMicrophone, call: Call) -> dict[str, Any]:
         """Return what the microphone hears in one take."""
@@ -302,7 +324,8 @@ def command_table(services: Services, more: Iterable[tuple[str, type, Handler]] 
         *more,
         ("shutdown", Nothing, handlers.shutdown),
     )
-    return CommandTable(tuple(Command(*row) for row in rows), services.requests, JobEvents(services.hub))
+    commands = tuple(Command(*row, scope_of(row[0])) for row in rows)
+    return CommandTable(commands, services.requests, JobEvents(services.hub))
 
 
 @dataclass(frozen=True, slots=True)

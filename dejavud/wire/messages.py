@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dejavud.errors import DejavudError, InvalidRequest, Unauthorized
+from dejavud.errors import DejavudError, InvalidRequest
 from dejavud.wire.codec import decode, encode
 from dejavud.wire.codes import codes_of
 
@@ -96,13 +96,3 @@ def error_body(error: DejavudError) -> dict[str, Any]:
     """Return `error` as every transport shows it: its stable code, its message, and its details as text or numbers."""
     details = {k: v if isinstance(v, bool | int | float | str | None) else str(v) for k, v in error.details.items()}
     return {"code": error.code, "message": error.message, "details": details}
-
-
-def check_token(expected: str | None, given: str | None) -> None:
-    """Raise `Unauthorized` unless `given` is the token, in a time that says nothing of how near it was."""
-    if expected is None:
-        return
-    import hmac  # noqa: PLC0415 - brings hashlib and OpenSSL along, which a client never needs and would wait for
-
-    if given is None or not hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass")):
-        raise Unauthorized

@@ -13,6 +13,7 @@ from interfaces_table import MUSIC, Stage
 
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
+from dejavud.services.access import Access
 from dejavud.services.events import EventHub
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ async def test_ws_client_says_what_is_wrong(stage: Stage, uploads: UploadStore, 
     """No token, no file and no daemon each end in one line and a failure."""
     clip = tmp_path / "clip.mp3"
     clip.write_bytes(MUSIC)
-    serve = partial(serve_websocket, stage.table(), uploads, stage.hub, settings=WebSocketSettings(port=0, token="t"))  # noqa: S106
+    serve = partial(
+        serve_websocket, stage.table(), uploads, stage.hub, settings=WebSocketSettings(port=0, access=Access("t"))
+    )
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             url = await nursery.start(serve)

@@ -15,6 +15,7 @@ from interfaces_table import CRASH, MUSIC, RUBBISH, SLOW, Stage
 from dejavud.errors import AddressInUse
 from dejavud.interfaces.control import ControlSettings, serve_control
 from dejavud.interfaces.zmq_trio import TrioSocket, open_socket
+from dejavud.services.access import Access
 from dejavud.services.uploads import UploadStore
 from dejavud.wire.codec import decode, encode
 from dejavud.wire.messages import CHUNK_BYTES
@@ -170,7 +171,7 @@ async def test_a_token_is_asked_of_every_request(
     stage: Stage, uploads: UploadStore, ipc: ControlSettings, token: object
 ) -> None:
     """Without the token nothing is done, be it a command, an upload or a cancellation; with it everything is."""
-    guarded = ControlSettings(endpoint=ipc.endpoint, token=TOKEN)
+    guarded = ControlSettings(endpoint=ipc.endpoint, access=Access(TOKEN))
     more = {} if token is None else {"token": token}
     async with serving(stage, uploads, guarded) as (endpoint, _), calling(endpoint) as caller:
         for method, params in (("status", {}), ("upload.open", {"name": "x"}), ("cancel", {"id": 1}), ("no", {})):

@@ -13,6 +13,7 @@ from interfaces_table import CRASH, MUSIC, NOISE, RUBBISH, SHA1, SLOW, TRACK
 
 from dejavud.errors import AddressInUse, InvalidConfig
 from dejavud.interfaces.http import HttpSettings, serve_http
+from dejavud.services.access import Access
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -239,7 +240,7 @@ async def test_a_token_is_asked_everywhere(
 ) -> None:
     """Without the token, or with anything but it, no address answers but with 401."""
     headers = {} if authorization is None else {"authorization": authorization.encode("latin-1")}
-    async with serving(stage, uploads, HttpSettings(port=0, token=TOKEN)) as (client, _):
+    async with serving(stage, uploads, HttpSettings(port=0, access=Access(TOKEN))) as (client, _):
         response = await client.get(path, headers=headers)  # type: ignore[arg-type]
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
@@ -249,7 +250,7 @@ async def test_a_token_is_asked_everywhere(
 async def test_the_token_opens_and_health_needs_none(stage: Stage, uploads: UploadStore) -> None:
     """The right token is let in from anywhere and by any name; health is for whoever watches the daemon."""
     foreign = {"host": "radio.example:4141", "origin": "https://radio.example"}
-    async with serving(stage, uploads, HttpSettings(port=0, token=TOKEN)) as (client, _):
+    async with serving(stage, uploads, HttpSettings(port=0, access=Access(TOKEN))) as (client, _):
         assert (await client.get("/healthz", headers=foreign)).status_code == 200
         opened = await client.get("/v1/status", headers={"authorization": f"bearer {TOKEN}", **foreign})
     assert opened.status_code == 200

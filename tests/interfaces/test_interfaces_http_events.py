@@ -11,6 +11,7 @@ import trio
 from interfaces_http import serving, told
 
 from dejavud.interfaces.http import HttpSettings
+from dejavud.services.access import Access
 from dejavud.services.events import EventHub
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ async def test_what_cannot_be_asked_for_is_refused(stage: Stage, uploads: Upload
 
 async def test_head_and_token_and_origin_hold_here_too(stage: Stage, uploads: UploadStore) -> None:
     """HEAD ends, and nobody subscribes without what other requests need."""
-    async with serving(stage, uploads, HttpSettings(port=0, token="s3cret-s3cret")) as (client, _):  # noqa: S106
+    async with serving(stage, uploads, HttpSettings(port=0, access=Access("s3cret-s3cret"))) as (client, _):
         assert (await client.get("/v1/events")).status_code == 401
         answer = await client.head("/v1/events", headers={"Authorization": "Bearer s3cret-s3cret"})
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")

@@ -14,6 +14,7 @@ from trio_websocket import ConnectionClosed, wrap_client_stream
 
 from dejavud.errors import AddressInUse
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
+from dejavud.services.access import Access
 from dejavud.wire.codec import decode
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ async def test_a_token_is_asked_before_anything_is_taken(
 ) -> None:
     """A handshake without the token is answered 401 in the one envelope."""
     headers = [] if authorization is None else [b"Authorization: " + authorization]
-    async with serving(stage, uploads, WebSocketSettings(port=0, token=TOKEN)) as (url, _):
+    async with serving(stage, uploads, WebSocketSettings(port=0, access=Access(TOKEN))) as (url, _):
         assert await refusal(url, *headers) == (401, "unauthorized")
     assert not stage.calls
 
@@ -171,7 +172,7 @@ async def test_a_token_is_asked_before_anything_is_taken(
 async def test_the_token_opens(stage: Stage, uploads: UploadStore) -> None:
     """With the token a client may come from anywhere."""
     headers = [(b"Authorization", b"Bearer s3cret"), (b"Origin", b"https://radio.example")]
-    async with serving(stage, uploads, WebSocketSettings(port=0, token=TOKEN)) as (url, _):
+    async with serving(stage, uploads, WebSocketSettings(port=0, access=Access(TOKEN))) as (url, _):
         assert await exchange(url, MUSIC, extra_headers=headers) == "the song"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from dejavud.matching.matcher import Considered
 from dejavud.matching.tracker import TrackerRules
 from dejavud.services.archive_intake import LibraryParts
 from dejavud.services.archives import Archives
+from dejavud.services.clients import EVERYTHING, Client
 from dejavud.services.commands import Call
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import EventHub
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from dejavud.services.commands import CommandTable
     from dejavud.values import Hits, QueryFingerprint
 
-LOCAL = Call(may_read_paths=True)
+OTHER = Call(client=Client("192.0.2.7", EVERYTHING))
+LOCAL = replace(OTHER, may_read_paths=True)
 
 
 class Bench:
@@ -214,7 +217,7 @@ async def test_the_library_is_paged(bench: Bench, tmp_path: Path) -> None:
 async def test_bytes_that_came_along_are_audio(bench: Bench, tmp_path: Path) -> None:
     """An upload is known by its sender's name for it, not by the file that holds it."""
     stored = music_file(tmp_path, 1, name="upload-x7")
-    call = Call(audio=Upload("My Song.wav", stored))
+    call = replace(OTHER, audio=Upload("My Song.wav", stored))
     track = (await bench.ask("fingerprint", call))["track"]
     assert (track["title"], track["path"]) == ("My Song", "My Song.wav")
     assert (await bench.ask("fingerprint", call, name="other.wav"))["track"] == track
@@ -229,13 +232,13 @@ async def test_only_a_local_caller_names_files(bench: Bench, tmp_path: Path, com
     """From a socket that others reach, a path is refused whatever it names, and so is a relative one from anybody."""
     path = str(music_file(tmp_path, 1))
     with pytest.raises(InvalidRequest, match="send the bytes"):
-        await bench.ask(command, Call(), path=path)
+        await bench.ask(command, OTHER, path=path)
     with pytest.raises(InvalidRequest, match="must be absolute"):
         await bench.ask(command, path="piece1.wav")
     with pytest.raises(InvalidRequest, match="there is no audio"):
-        await bench.ask(command, Call())
+        await bench.ask(command, OTHER)
     with pytest.raises(InvalidRequest, match="not both"):
-        await bench.ask(command, Call(audio=Upload("x", Path(path)), may_read_paths=True), path=path)
+        await bench.ask(command, replace(LOCAL, audio=Upload("x", Path(path))), path=path)
     with pytest.raises(UnreadableFile):
         await bench.ask(command, path=str(tmp_path / "missing.wav"))
 
@@ -273,7 +276,7 @@ async def test_parameters_that_make_no_sense_are_refused(
 async def test_shutdown_is_for_the_local_socket(bench: Bench) -> None:
     """Nobody stops the daemon from elsewhere; the local user does."""
     with pytest.raises(InvalidRequest, match="local control socket"):
-        await bench.ask("shutdown", Call())
+        await bench.ask("shutdown", OTHER)
     assert not bench.stop.is_set()
     assert await bench.ask("shutdown") == {"stopping": True}
     assert bench.stop.is_set()

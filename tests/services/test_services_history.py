@@ -16,6 +16,7 @@ from dejavud.index.duckdb.history import MemoryHistory
 from dejavud.index.history.history import History
 from dejavud.index.history.plays import PlayFilter
 from dejavud.services import history as history_service
+from dejavud.services.clients import LOCAL
 from dejavud.services.commands import Call, Command, CommandTable
 from dejavud.services.events import EventHub
 from dejavud.services.history import HistorySettings, PlayRecorder, daemon_name
@@ -73,7 +74,7 @@ class Bench:
 
     async def ask(self, command: str, **params: object) -> dict[str, Any]:
         """Call a command of the history."""
-        return await self.table.call(command, params, Call())
+        return await self.table.call(command, params, Call(client=LOCAL))
 
     def plays(self) -> list[KeptPlay]:
         """Return what is kept, newest first."""

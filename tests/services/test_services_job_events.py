@@ -8,6 +8,7 @@ import trio
 
 from dejavud.errors import DejavudError, DiskFull, InvalidRequest
 from dejavud.services import job_events
+from dejavud.services.clients import LOCAL
 from dejavud.services.commands import Call, Command, CommandTable
 from dejavud.services.events import EventHub
 from dejavud.services.job_events import JobEvents
@@ -44,7 +45,7 @@ class Bench:
         with self._hub.subscribe() as subscription:
             try:
                 with trio.move_on_after(1):
-                    await self.table.call(self.name, params, Call(progress=self.progress))
+                    await self.table.call(self.name, params, Call(progress=self.progress, client=LOCAL))
             except DejavudError as error:
                 self.figures.append({"error": error.code})
             return [(delivery.event.topic, dict(delivery.event.data)) for delivery in subscription.queued()]

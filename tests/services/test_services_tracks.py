@@ -12,6 +12,7 @@ from service_parts import published
 
 from dejavud.errors import InvalidRequest, TrackNotFound
 from dejavud.index.memory import MemoryIndex
+from dejavud.services.clients import LOCAL
 from dejavud.services.commands import Call, Command, CommandTable
 from dejavud.services.events import EventHub
 from dejavud.services.library import Library
@@ -58,7 +59,7 @@ class Bench:
         """Return the result of a command."""
 
         async def call() -> dict[str, Any]:
-            return await self.table.call(command, params, Call())
+            return await self.table.call(command, params, Call(client=LOCAL))
 
         return trio.run(call)
 

@@ -1,0 +1,109 @@
+"""Who asks, and what he may do: the one table that says which scope each command needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dejavud.errors import Forbidden
+
+
+class Scope(StrEnum):
+    """A kind of thing that a client may do."""
+
+    RECOGNIZE = "recognize"
+    """Ask what is playing."""
+    READ = "read"
+    """See what the daemon knows: the library, the history, listeners, events, figures."""
+    WRITE = "write"
+    """Change that; and see it, because nobody can change what he may not see."""
+    ADMIN = "admin"
+    """Everything, and so what concerns the daemon and its machine."""
+
+
+_IMPLIED: dict[Scope, frozenset[Scope]] = {
+    Scope.RECOGNIZE: frozenset({Scope.RECOGNIZE}),
+    Scope.READ: frozenset({Scope.READ}),
+    Scope.WRITE: frozenset({Scope.WRITE, Scope.READ}),
+    Scope.ADMIN: frozenset(Scope),
+}
+
+SCOPES: dict[str, Scope] = {
+    "recognize": Scope.RECOGNIZE,
+    "recognize_microphone": Scope.RECOGNIZE,
+    "scan": Scope.RECOGNIZE,
+    "status": Scope.READ,
+    "metrics": Scope.READ,
+    "ready": Scope.READ,
+    "tracks.list": Scope.READ,
+    "tracks.get": Scope.READ,
+    "tracks.known": Scope.READ,
+    "devices": Scope.READ,
+    "listen.list": Scope.READ,
+    "listen.peaks": Scope.READ,
+    "events.replay": Scope.READ,
+    "history.list": Scope.READ,
+    "history.summary": Scope.READ,
+    "hooks.list": Scope.READ,
+    "fingerprint": Scope.WRITE,
+    "tracks.edit": Scope.WRITE,
+    "tracks.enable": Scope.WRITE,
+    "tracks.disable": Scope.WRITE,
+    "tracks.remove": Scope.WRITE,
+    "listen.add": Scope.WRITE,
+    "listen.send": Scope.WRITE,
+    "listen.remove": Scope.WRITE,
+    "listen.pause": Scope.WRITE,
+    "listen.resume": Scope.WRITE,
+    "history.remove": Scope.WRITE,
+    "hooks.test": Scope.ADMIN,
+    "migrate": Scope.ADMIN,
+    "compact": Scope.ADMIN,
+    "check": Scope.ADMIN,
+    "export": Scope.ADMIN,
+    "import": Scope.ADMIN,
+    "backup": Scope.ADMIN,
+    "restore": Scope.ADMIN,
+    "access.list": Scope.ADMIN,
+    "access.add": Scope.ADMIN,
+    "access.remove": Scope.ADMIN,
+    "reload": Scope.ADMIN,
+    "shutdown": Scope.ADMIN,
+}
+"""By command; one that is not here is for administrators."""
+
+EVENTS = Scope.READ
+"""What a client needs who is told of events."""
+
+
+def scope_of(command: str) -> Scope:
+    """Return the scope that a command needs."""
+    return SCOPES.get(command, Scope.ADMIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks.
+
+    name : for limits and the log: his token's, his address where he has none, `LOCAL`'s over the ipc control socket.
+    scopes : what he was given.
+    is_local : he came through a socket that only the daemon's own user can open.
+    """
+
+    name: str
+    scopes: frozenset[Scope]
+    is_local: bool = False
+
+    def check(self, what: str, *scopes: Scope) -> None:
+        """Raise `Forbidden` unless he has one of these scopes; `what` is what needs it."""
+        if not any(scope in _IMPLIED[given] for given in self.scopes for scope in scopes):
+            has = ", ".join(given for given in Scope if given in self.scopes) or "none"
+            raise Forbidden(reason=f"{what} needs the scope {' or '.join(scopes)}; what you sent gives: {has}")
+
+
+EVERYTHING = frozenset({Scope.ADMIN})
+"""The scopes of those who may do everything."""
+NOBODY = Client("nobody", frozenset())
+"""Whom a call is from that names no client: he may do nothing."""
+LOCAL = Client("local", EVERYTHING, is_local=True)
+"""The daemon's own user, and the daemon itself."""
