@@ -2,7 +2,7 @@
 
 A real daemon with a small library of made-up music is asked 10 000 queries over HTTP (wav of two and of five seconds, known and unknown), is given 1 000
 tracks and has 1 000 removed, and reads its configuration again 100 times, all at once from four clients, while a listener hears a pipe.  What must not grow is
-looked at when a tenth has been done, and at the end: memory of the daemon and of its workers, tasks, threads, descriptors; and how much log an hour of it makes.
+looked at after each tenth of it: memory of the daemon and of its workers, tasks, threads, descriptors; and how much log an hour of it makes.
 """
 
 from __future__ import annotations
@@ -161,11 +161,11 @@ def main() -> None:
             connection.call("listen.add", {"name": "tape", "source": f"realtime:{paths[0]}"})
         clients = [Client(daemon, number) for number in range(N_CLIENTS)]
         began, n_log = time.perf_counter(), log_bytes(daemon)
-        for part in (0.1, 0.9):
-            of_each = [list(shares(round(part * n))) for n in (options.queries, options.tracks, options.reloads)]
+        for tenth in range(1, 11):
+            of_each = [list(shares(n // 10)) for n in (options.queries, options.tracks, options.reloads)]
             with ThreadPoolExecutor(N_CLIENTS) as pool:
                 list(pool.map(Client.run, clients, *of_each))
-            print(json.dumps({"after another": f"{part:.0%}", **asdict(held(daemon))}), flush=True)
+            print(json.dumps({"done": tenth / 10, **asdict(held(daemon))}), flush=True)
         total = {
             "n_wrong": sum(client.n_wrong for client in clients),
             "n_tracks": daemon.status()["n_tracks"],
