@@ -23,14 +23,13 @@ from dejavud import __version__
 from dejavud.audio.portaudio import list_devices
 from dejavud.composing import n_processes, rules_of, sources_of
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
-from dejavud.doors import open_doors
+from dejavud.doors import client_keys, open_doors, open_publishers
 from dejavud.errors import IndexAway
 from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import params_of
 from dejavud.hooks.supervisor import make_hooks
 from dejavud.index.open import IndexSettings, open_kept_index, without_password
 from dejavud.index.view.resident import ResidentIndex
-from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.reloading import Changeable, Reloader
 from dejavud.services.access import Access
 from dejavud.services.archive_intake import LibraryParts
@@ -175,14 +174,13 @@ async def _serve(config: Config, kept: KeptIndex, workers: ProcessWorkers, lifet
         services.library, lifetime.hub, services.listeners.view, lambda: manager.status(reloader.status)
     )
     microphones = _microphone_watch(services, config)
-    access = Access(config.security.token)
+    access, keys = Access(config.security.token), client_keys(config, workers, lifetime.endpoints)
     reach = Changeable(
         lifetime.outside.log_as, kept.index, constellations, services, hooks, uploads, workers, microphones, access
     )
     reloader = Reloader(config, lifetime.outside.read, reach, manager, lambda: headline.text)
     async with services.loop.measuring(), _ended_with_block() as publishing:
-        publisher = partial(serve_publisher, lifetime.hub, settings=PublisherSettings(config.events.endpoint))
-        lifetime.endpoints["events"] = await publishing.start(publisher)
+        lifetime.endpoints |= await open_publishers(publishing, config, lifetime.hub, keys)
         await publishing.start(services.recorder.serve)
         await publishing.start(services.hooks.serve)
         if kept.follow is not None:
@@ -190,7 +188,7 @@ async def _serve(config: Config, kept: KeptIndex, workers: ProcessWorkers, lifet
         async with _ended_with_block() as writing:
             await writing.start(services.ingest.serve)
             async with _ended_with_block() as doors:
-                table = command_table(services, reloader.rows())
+                table = command_table(services, (*reloader.rows(), *keys.rows()))
                 lifetime.endpoints |= await open_doors(
                     doors,
                     config,
@@ -198,6 +196,7 @@ async def _serve(config: Config, kept: KeptIndex, workers: ProcessWorkers, lifet
                     table=table,
                     uploads=uploads,
                     access=access,
+                    keys=keys,
                     handed=lifetime.outside.sockets,
                 )
                 async with _ended_with_block() as listening:

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import ipaddress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import structlog
 
 from dejavud.config import parse_address
 from dejavud.errors import InvalidConfig
 from dejavud.interfaces.control import ControlSettings, serve_control
+from dejavud.interfaces.curve import CurveDoor, make_pair
 from dejavud.interfaces.http import HttpSettings, serve_http
+from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
+from dejavud.services.client_keys import ClientKeys
+from dejavud.services.clients import EVENTS
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import trio
 
     from dejavud.config import Config
     from dejavud.services.access import Access
     from dejavud.services.commands import CommandTable
+    from dejavud.services.events import EventHub
     from dejavud.services.handlers import Services
     from dejavud.services.uploads import UploadStore
+    from dejavud.services.workers import Workers
     from dejavud.systemd import Handed
 
     Place = tuple[str, int, socket.socket | None]
     Opened = dict[str, str | list[str]]
+
+log = structlog.get_logger(__name__)
 
 
 async def open_doors(
@@ -37,6 +48,7 @@ async def open_doors(
     table: CommandTable,
     uploads: UploadStore,
     access: Access,
+    keys: ClientKeys,
     handed: Handed,
 ) -> Opened:
     """Start every interface that takes commands, and return where each can be reached.
@@ -46,9 +58,15 @@ async def open_doors(
     """
     check_handed(handed, is_guarded=access.asks)
     hub, grace_s = services.hub, config.shutdown.grace_s
+    if table.jobs is not None:
+        await doors.start(partial(table.jobs.serve, grace_s=grace_s))
+    control = partial(serve_control, table, uploads, feeding=services.listeners.feeding)
     local = ControlSettings(config.control.endpoint, access=access, grace_s=grace_s)
-    serve_local = partial(serve_control, table, uploads, settings=local, feeding=services.listeners.feeding)
-    opened: Opened = {"control": await doors.start(serve_local), "http": [], "websocket": []}
+    opened: Opened = {"control": await doors.start(partial(control, settings=local)), "http": [], "websocket": []}
+    for address in map(parse_address, config.control.listen):
+        by_key = ControlSettings(curve=CurveDoor(address.host, address.port, keys), grace_s=grace_s)
+        reached = await doors.start(partial(control, settings=by_key))
+        opened["control_tcp"] = [*opened.get("control_tcp", []), reached]
     for host, port, given in _places(config.http.listen, handed["http"]):
         http = HttpSettings(
             host,
@@ -73,6 +91,27 @@ async def open_doors(
         serve = partial(serve_websocket, table, uploads, hub, settings=websocket)
         opened["websocket"] = [*opened["websocket"], await doors.start(serve)]
     return opened
+
+
+async def open_publishers(nursery: trio.Nursery, config: Config, hub: EventHub, keys: ClientKeys) -> Opened:
+    """Start publishing events, and return where they can be subscribed to."""
+    local = PublisherSettings(config.events.endpoint)
+    opened: Opened = {"events": await nursery.start(partial(serve_publisher, hub, settings=local))}
+    for address in map(parse_address, config.events.listen):
+        door = CurveDoor(address.host, address.port, keys, lambda client: client.may(EVENTS), ends_all=True)
+        reached = await nursery.start(partial(serve_publisher, hub, settings=PublisherSettings(curve=door)))
+        opened["events_tcp"] = [*opened.get("events_tcp", []), reached]
+    return opened
+
+
+def client_keys(config: Config, workers: Workers, endpoints: Mapping[str, str | list[str]]) -> ClientKeys:
+    """Return who is let in by which key; raises `InvalidConfig` where the file of keys cannot be used."""
+    keys = ClientKeys(
+        Path(config.data.dir) / "keys.json", make_pair=make_pair, thread=workers.thread, endpoints=endpoints
+    )
+    if (config.control.listen or config.events.listen) and not keys.names:
+        log.warning("nobody_has_a_key", remedy="dejavuctl keys add NAME")
+    return keys
 
 
 def check_handed(handed: Handed, *, is_guarded: bool) -> None:

@@ -55,14 +55,30 @@ class Unauthorized(DejavudError):
     """The token is missing or wrong."""
 
     code = "unauthorized"
-    template = "this daemon asks for a token: send the header 'Authorization: Bearer TOKEN' with the token of its conf"
+    template = (
+        "this daemon asks for a token, and what you sent is none of its: send the header 'Authorization: Bearer TOKEN' (dejavuctl: --token)"
+    )
 
 
 class Forbidden(DejavudError):
-    """The request came from somewhere that may not ask: a foreign web page, a name that is not this machine's."""
+    """Who asks may not: his token lacks the scope, or it is a foreign web page, or a name that is not this machine's."""
 
     code = "forbidden"
     template = "{reason}"
+
+
+class KeyNotFound(DejavudError):
+    """No client has a key of this name."""
+
+    code = "key_not_found"
+    template = "no client has a key {name!r}; there are: {known}"
+
+
+class RateLimited(DejavudError):
+    """One client asks for more than one may; others are not held up."""
+
+    code = "rate_limited"
+    template = "{client} has had its {what}; try again in {retry_after_s} s"
 
 
 class NotFound(DejavudError):
@@ -105,6 +121,13 @@ class Busy(DejavudError):
 
     code = "busy"
     template = "the daemon has all the work it takes at a time ({what}); try again shortly"
+
+
+class TokenNotFound(DejavudError):
+    """No token has this name."""
+
+    code = "token_not_found"
+    template = "there is no token {name!r}; there are: {known}"
 
 
 # -- audio ----------------------------------------------------------------------------------------------------------
@@ -162,6 +185,13 @@ class WorkerDied(DejavudError):
 
 
 # -- the library ----------------------------------------------------------------------------------------------------
+
+
+class JobNotFound(DejavudError):
+    """No job has this id, or no longer: the last ones that ended are kept."""
+
+    code = "job_not_found"
+    template = "there is no job {job!r}; the last ones that have ended are kept, and older ones are not"
 
 
 class ListenerNotFound(DejavudError):

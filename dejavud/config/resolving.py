@@ -11,7 +11,7 @@ from dejavud.config.sections import Config, parse_address
 from dejavud.errors import InvalidConfig
 from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import LANDMARK
-from dejavud.wire.endpoints import control_endpoint, events_endpoint, is_local, user_runtime_dir
+from dejavud.wire.endpoints import control_endpoint, events_endpoint, ipc_path, user_runtime_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,14 +86,20 @@ def _refuse_changes(params: Params, origins: Mapping[str, str]) -> None:
 
 
 def check_exposure(config: Config, origins: Mapping[str, str]) -> None:
-    """Raise `InvalidConfig` when something listens beyond this machine and no token guards it."""
+    """Raise `InvalidConfig` when something listens beyond this machine and no token guards it, or ZeroMQ where anybody could listen in."""
+    for section, endpoint in (("control", config.control.endpoint), ("events", config.events.endpoint)):
+        if ipc_path(endpoint) is None:
+            address = endpoint.partition("://")[2]
+            reason = (
+                f"{section}.endpoint = {endpoint!r} would be open to whoever is on the way: over TCP ZeroMQ is spoken with keys. Write "
+                f'{section}.listen = ["{address}"] instead, and give each client a key: dejavuctl keys add NAME'
+            )
+            raise InvalidConfig(origin=origins.get(f"{section}.endpoint", "default"), reason=reason)
     if config.security.token:
         return
     wide = {
         "http.listen": [a for a in config.http.listen if not parse_address(a).is_loopback],
         "websocket.listen": [a for a in config.websocket.listen if not parse_address(a).is_loopback],
-        "control.endpoint": [config.control.endpoint] * (not is_local(config.control.endpoint)),
-        "events.endpoint": [config.events.endpoint] * (not is_local(config.events.endpoint)),
     }
     for key, addresses in wide.items():
         if addresses:

@@ -114,16 +114,18 @@ class Websocket:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The control socket."""
+    """The control socket: of this user, and by keys for other machines."""
 
     endpoint: str = ""
+    listen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """The event publisher, and `dejavud.services.events.EventHub`."""
+    """The event publisher, of this user and by keys, and `dejavud.services.events.EventHub`."""
 
     endpoint: str = ""
+    listen: tuple[str, ...] = ()
     keep: int = 10_000
     keep_bytes: int = 16 << 20
 
@@ -277,8 +279,8 @@ _SOURCES = Rule(
     _are_sources,
 )
 _ENDPOINT = Rule(
-    'a ZeroMQ endpoint such as "ipc:///run/dejavud/control.sock" or "tcp://127.0.0.1:4343", or "" for the usual one',
-    lambda value: not value or re.fullmatch(r"ipc://.+|tcp://[^\s]+:([0-9]{1,5}|\*)", value) is not None,
+    'a ZeroMQ endpoint such as "ipc:///run/dejavud/control.sock", or "" for the usual one',
+    lambda value: not value or re.fullmatch(r"(ipc|tcp)://.+", value) is not None,  # check_exposure says more of tcp
 )
 _TOKEN = Rule(
     "printable ASCII without spaces, at least 8 characters, or empty",
@@ -355,7 +357,9 @@ RULES: dict[str, Rule] = {
     "websocket.listen": _ADDRESSES,
     "websocket.message_bytes": _between(1024, _MAX_BYTES, "bytes"),
     "control.endpoint": _ENDPOINT,
+    "control.listen": _ADDRESSES,
     "events.endpoint": _ENDPOINT,
+    "events.listen": _ADDRESSES,
     "events.keep": _between(1, 10_000_000),
     "events.keep_bytes": _between(1024, _MAX_BYTES, "bytes"),
     "security.token": _TOKEN,

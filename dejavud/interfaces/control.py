@@ -1,4 +1,4 @@
-"""The control socket: JSON-RPC 2.0 on a ZeroMQ ROUTER, for programs of this machine (and, with a token, of others)."""
+"""The control socket: JSON-RPC 2.0 on a ZeroMQ ROUTER, for programs of this machine, and by keys for those of others."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import structlog
 import trio
 import zmq
 
-from dejavud.errors import Busy, DejavudError, InvalidRequest, ShuttingDown
+from dejavud.errors import Busy, DejavudError, Forbidden, InvalidRequest, ShuttingDown
 from dejavud.interfaces.control_feeds import ControlFeeds
 from dejavud.interfaces.control_uploads import ChunkedUploads, check_chunk
+from dejavud.interfaces.curve import KEY_LENGTH, USER_ID, open_door
 from dejavud.interfaces.exchanges import Exchanges, Notifier, frame_of, wanted_id
 from dejavud.interfaces.serving import serve_until_cancelled
-from dejavud.interfaces.zmq_trio import open_bound
 from dejavud.services.access import Access
 from dejavud.services.clients import Scope
 from dejavud.services.commands import Call, no_progress
 from dejavud.services.feeds import nobody_listens
 from dejavud.services.requests import id_of
-from dejavud.wire.endpoints import ipc_path, is_local
 from dejavud.wire.messages import CHUNK_BYTES, Reply, Request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from dejavud.interfaces.curve import CurveDoor
     from dejavud.interfaces.zmq_trio import TrioSocket
     from dejavud.services.clients import Client
     from dejavud.services.commands import CommandTable
@@ -37,22 +37,22 @@ if TYPE_CHECKING:
 
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 _MAX_FRAMES = 2
-_HEARTBEAT_MS = 5000
-_HEARTBEAT_TIMEOUT_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
     """Where to listen, for whom, and what a client may cost.
 
-    endpoint : ``ipc://PATH`` (for this user only, who may then name files by path) or ``tcp://ADDRESS:PORT``.
-    access : who is let in, by the token of each request.
+    endpoint : ``ipc://PATH``, for this user only, who may then name files by path.
+    curve : an address of TCP instead, and who is let in there.
+    access : who is let in over ipc, by the token of each request.
     max_requests : in work at a time, of all clients; max_client_requests : of one.
     max_client_uploads : open at a time, of one client; upload_idle_s : how long one may go without a piece.
     grace_s : how long what is in flight may go on after the end.
     """
 
-    endpoint: str
+    endpoint: str = ""
+    curve: CurveDoor | None = None
     access: Access = field(default_factory=Access)
     max_requests: int = 256
     max_client_requests: int = 64
@@ -79,14 +79,14 @@ async def serve_control(
     def configure(raw: zmq.Socket[bytes]) -> None:
         raw.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a send to a client that left says so
         raw.setsockopt(zmq.MAXMSGSIZE, 2 * CHUNK_BYTES)  # what is a little too large still gets an answer
-        if ipc_path(settings.endpoint) is None:  # the kernel tells when a program of this machine is gone
-            raw.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-            raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
 
-    async with open_bound(zmq.ROUTER, settings.endpoint, "the control socket", configure) as socket:
+    async with open_door(zmq.ROUTER, settings.curve or settings.endpoint, "the control socket", configure) as (
+        socket,
+        endpoint,
+    ):
 
         async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
-            task_status.started(socket.raw.getsockopt_string(zmq.LAST_ENDPOINT))
+            task_status.started(endpoint)
             async with trio.open_nursery() as background:
                 await _Server(table, uploads, settings, socket, background, feeding=feeding).run(stop)
                 background.cancel_scope.cancel()
@@ -96,10 +96,20 @@ async def serve_control(
 
 @dataclass(frozen=True, slots=True)
 class _Sender:
-    """Where replies to one message go: the client's identity, and the empty frame that a REQ socket puts after it."""
+    """Where replies to one message go.
+
+    identity : the client's, as the socket has it.  envelope : the empty frame that a REQ socket puts after it.
+    key : by which it came, "" over ipc.
+    """
 
     identity: bytes
     envelope: tuple[bytes, ...]
+    key: str
+
+    @property
+    def owner(self) -> bytes:
+        """Whom its requests, uploads and feeds belong to: a client of another key does not get them by calling itself the same."""
+        return self.key.encode() + self.identity
 
 
 class _Server:
@@ -126,57 +136,70 @@ class _Server:
         self._feeds = ControlFeeds(feeding, idle_s=settings.upload_idle_s, holders=background)
         self._exchanges: Exchanges[tuple[bytes, RequestId]] = Exchanges("control", table.requests)
         self._is_stopping = False
-        self._is_local = ipc_path(settings.endpoint) is not None
 
     async def run(self, stop: trio.Event) -> None:
         """Serve until `stop`; then refuse what comes until what is in work is done."""
         async with trio.open_nursery() as requests:
             self._background.start_soon(self._receive_all, requests)
+            if self._settings.curve is not None:
+                self._background.start_soon(self._follow_removals, self._settings.curve)
             await stop.wait()
             self._is_stopping = True
 
     async def _receive_all(self, requests: trio.Nursery) -> None:
         while True:
-            identity, *frames = await self._socket.receive()
+            key, (identity, *frames) = await self._socket.receive_with(USER_ID)
             is_enveloped = len(frames) > 1 and not frames[0]
-            sender = _Sender(identity, (b"",) if is_enveloped else ())
+            sender = _Sender(identity, (b"",) if is_enveloped else (), key)
             await self._accept(sender, frames[1:] if is_enveloped else frames, requests)
+
+    async def _follow_removals(self, door: CurveDoor) -> None:
+        """Cancel what those asked for who are let in no more."""
+        while True:
+            await door.keys.wait_removed()
+            for owner, request_id in list(self._exchanges):
+                if door.admitted(owner[:KEY_LENGTH].decode()) is None:
+                    self._exchanges.cancel((owner, request_id))
 
     async def _accept(self, sender: _Sender, frames: list[bytes], requests: trio.Nursery) -> None:
         """Start on one message, or say at once why not."""
         request_id: RequestId | None = None
-        identity, send = sender.identity, partial(self._send, sender)
+        owner, send = sender.owner, partial(self._send, sender)
         try:
             if not 1 <= len(frames) <= _MAX_FRAMES:
                 raise InvalidRequest(reason="a message has one frame of JSON and at most one of audio")
             request = Request.from_bytes(frames[0])
             request_id = request.id
-            client = self._admit(request)
+            client = self._admit(sender, request)
             if request.method == "cancel":
-                is_cancelled = self._exchanges.cancel((identity, wanted_id(request)))
+                is_cancelled = self._exchanges.cancel((owner, wanted_id(request)))
                 await send(Reply(request.id, result={"cancelled": is_cancelled}))
                 return
-            self._check_room(identity, request)
+            self._check_room(owner, request)
         except DejavudError as error:
             await self._exchanges.refuse(request_id, error, _log_id(sender, request_id), send)
             return
-        scope = self._exchanges.begin((identity, request.id))
+        scope = self._exchanges.begin((owner, request.id))
         audio = frames[1] if len(frames) > 1 else None
         perform = partial(self._perform, sender, request, audio, scope, client)
         serve = partial(self._exchanges.serve, perform=perform, send=send, received_bytes=len(audio or b""))
-        requests.start_soon(serve, (identity, request.id), request, _log_id(sender, request.id))
+        requests.start_soon(serve, (owner, request.id), request, _log_id(sender, request.id))
 
-    def _admit(self, request: Request) -> Client:
-        """Return who sent a request; raises `Unauthorized`."""
-        if self._is_local:
+    def _admit(self, sender: _Sender, request: Request) -> Client:
+        """Return who sent a request; raises `Unauthorized`, and `Forbidden` where a key was removed while its client was connected."""
+        door = self._settings.curve
+        if door is None:
             return self._settings.access.admit_owner(request.token)
-        return self._settings.access.admit(request.token, "control", is_wide=not is_local(self._settings.endpoint))
+        client = door.admitted(sender.key)
+        if client is None:
+            raise Forbidden(reason="the key that you came by is let in no more")
+        return client
 
-    def _check_room(self, identity: bytes, request: Request) -> None:
+    def _check_room(self, owner: bytes, request: Request) -> None:
         if self._is_stopping:
             raise ShuttingDown
-        self._exchanges.check_new((identity, request.id), request)
-        of_client = sum(key[0] == identity for key in self._exchanges)
+        self._exchanges.check_new((owner, request.id), request)
+        of_client = sum(key[0] == owner for key in self._exchanges)
         if of_client >= self._settings.max_client_requests:
             raise Busy(what=f"{of_client} requests of one client")
         if len(self._exchanges) >= self._settings.max_requests:
@@ -187,26 +210,24 @@ class _Server:
     ) -> dict[str, Any]:
         if request.method in self._uploads.methods:
             client.check("an upload", Scope.RECOGNIZE, Scope.WRITE)
-            return await self._uploads.call(sender.identity, request.method, request.params, audio)
+            return await self._uploads.call(sender.owner, request.method, request.params, audio)
         if request.method in self._feeds.methods:
             client.check("a feed", Scope.WRITE)
-            return await self._feeds.call(sender.identity, request.method, request.params, audio)
+            return await self._feeds.call(sender.owner, request.method, request.params, audio)
         params = dict(request.params)
         progress = no_progress if sender.envelope else Notifier(partial(self._tell, sender, scope), request.id)
-        async with self._audio(sender.identity, params, audio) as upload:
-            call = Call(audio=upload, may_read_paths=self._is_local, progress=progress, client=client)
+        async with self._audio(sender.owner, params, audio) as upload:
+            call = Call(audio=upload, may_read_paths=client.is_local, progress=progress, client=client)
             return await self._table.call(request.method, params, call)
 
     @asynccontextmanager
-    async def _audio(
-        self, identity: bytes, params: dict[str, Any], audio: bytes | None
-    ) -> AsyncIterator[Upload | None]:
+    async def _audio(self, owner: bytes, params: dict[str, Any], audio: bytes | None) -> AsyncIterator[Upload | None]:
         """Give the audio that came with a request, or before it under the id that its ``upload`` (taken out) names."""
         upload_id = params.pop("upload", None)
         if upload_id is not None:
             if audio is not None:
                 raise InvalidRequest(reason="send the audio with the request, or before it as an upload, not both")
-            async with self._uploads.taken(identity, upload_id) as upload:
+            async with self._uploads.taken(owner, upload_id) as upload:
                 yield upload
         elif audio is not None:
             check_chunk(audio)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import trio
 import zmq
 
+from dejavud.interfaces.curve import open_door
 from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
-from dejavud.interfaces.zmq_trio import open_bound
 from dejavud.services.events import TRANSIENT
 
 if TYPE_CHECKING:
+    from dejavud.interfaces.curve import CurveDoor
     from dejavud.interfaces.zmq_trio import TrioSocket
     from dejavud.services.events import Delivery, EventHub, Subscription
 
@@ -29,11 +30,14 @@ _UNSUBSCRIBE, _SUBSCRIBE = 0, 1
 class PublisherSettings:
     """Where to publish.
 
+    endpoint : ``ipc://PATH``, for this user only.
+    curve : an address of TCP instead, and who is let in there.
     queue_length : events that wait for one slow subscriber; further ones are lost to it.
     grace_s : how long the last events may take to leave.
     """
 
-    endpoint: str
+    endpoint: str = ""
+    curve: CurveDoor | None = None
     queue_length: int = 1000
     grace_s: float = 1.0
 
@@ -53,11 +57,14 @@ async def serve_publisher(
         raw.setsockopt(zmq.SNDHWM, settings.queue_length)
         raw.setsockopt(zmq.MAXMSGSIZE, _MAX_INCOMING_BYTES)
 
-    async with open_bound(zmq.XPUB, settings.endpoint, "the event publisher", configure) as socket:
+    async with open_door(zmq.XPUB, settings.curve or settings.endpoint, "the event publisher", configure) as (
+        socket,
+        endpoint,
+    ):
 
         async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
             with hub.subscribe() as subscription:
-                task_status.started(socket.raw.getsockopt_string(zmq.LAST_ENDPOINT))
+                task_status.started(endpoint)
                 try:
                     await run_unless(stop.wait, partial(_publish_all, socket, subscription))
                 except Gone:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
+    Context = zmq.Context[zmq.Socket[bytes]]
+
 T = TypeVar("T")
 
 LINGER_MS = 500
@@ -47,6 +49,15 @@ class TrioSocket:
     async def receive(self) -> list[bytes]:
         """Return the frames of the next message, waiting for one."""
         return await self._when_ready(self._receivers, lambda: self.raw.recv_multipart(zmq.NOBLOCK))
+
+    async def receive_with(self, what: str) -> tuple[str, list[bytes]]:
+        """Return what the connection of the next message has as its property `what` ("" where it has none), and the message's frames."""
+        frames = await self._when_ready(self._receivers, lambda: self.raw.recv_multipart(zmq.NOBLOCK, copy=False))
+        try:
+            value = frames[0].get(what)
+        except zmq.ZMQError:  # libzmq's word for none
+            value = ""
+        return str(value), [frame.bytes for frame in frames]
 
     async def send(self, frames: Sequence[bytes]) -> None:
         """Send a message, waiting while every peer's queue is full (for the socket types that wait; PUB drops)."""
@@ -105,26 +116,41 @@ class TrioSocket:
 
 
 @asynccontextmanager
+async def open_context() -> AsyncIterator[Context]:
+    """Give a context; after the block what its sockets sent has left, or LINGER_MS have passed."""
+    context: Context = zmq.Context()
+    try:
+        yield context
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(context.term)
+
+
+@asynccontextmanager
 async def open_socket(kind: int, configure: Callable[[zmq.Socket[bytes]], object]) -> AsyncIterator[TrioSocket]:
     """Give a socket of its own context, set up (and bound or connected) by `configure`, until the block ends."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    async with open_context() as context, open_socket_in(context, kind, configure) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_socket_in(
+    context: Context, kind: int, configure: Callable[[zmq.Socket[bytes]], object]
+) -> AsyncIterator[TrioSocket]:
+    """Give a socket of a context that others share, as `open_socket`."""
+    raw = context.socket(kind)
     try:
-        raw = context.socket(kind)
-        try:
-            raw.setsockopt(zmq.LINGER, LINGER_MS)
-            configure(raw)
-            wrapped = TrioSocket(raw)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(wrapped.pump)
-                try:
-                    yield wrapped
-                finally:
-                    wrapped.stop_pump()
-        finally:
-            raw.close()
+        raw.setsockopt(zmq.LINGER, LINGER_MS)
+        configure(raw)
+        wrapped = TrioSocket(raw)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wrapped.pump)
+            try:
+                yield wrapped
+            finally:
+                wrapped.stop_pump()
     finally:
-        with trio.CancelScope(shield=True):  # waits for LINGER_MS at most
-            await trio.to_thread.run_sync(context.term)
+        raw.close()
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dejavud.errors import Forbidden
@@ -28,7 +28,7 @@ _IMPLIED: dict[Scope, frozenset[Scope]] = {
     Scope.ADMIN: frozenset(Scope),
 }
 
-SCOPES: dict[str, Scope] = {
+SCOPES: dict[str, Scope | None] = {
     "recognize": Scope.RECOGNIZE,
     "recognize_microphone": Scope.RECOGNIZE,
     "scan": Scope.RECOGNIZE,
@@ -42,6 +42,9 @@ SCOPES: dict[str, Scope] = {
     "listen.list": Scope.READ,
     "listen.peaks": Scope.READ,
     "events.replay": Scope.READ,
+    "jobs.list": None,
+    "jobs.get": None,
+    "jobs.cancel": None,
     "history.list": Scope.READ,
     "history.summary": Scope.READ,
     "hooks.list": Scope.READ,
@@ -67,17 +70,20 @@ SCOPES: dict[str, Scope] = {
     "access.list": Scope.ADMIN,
     "access.add": Scope.ADMIN,
     "access.remove": Scope.ADMIN,
+    "keys.list": Scope.ADMIN,
+    "keys.add": Scope.ADMIN,
+    "keys.remove": Scope.ADMIN,
     "reload": Scope.ADMIN,
     "shutdown": Scope.ADMIN,
 }
-"""By command; one that is not here is for administrators."""
+"""By command; one that is not here is for administrators.  None: whoever asks, the command itself looks at what he may."""
 
 EVENTS = Scope.READ
 """What a client needs who is told of events."""
 
 
-def scope_of(command: str) -> Scope:
-    """Return the scope that a command needs."""
+def scope_of(command: str) -> Scope | None:
+    """Return the scope that a command needs, None where it looks at that itself."""
     return SCOPES.get(command, Scope.ADMIN)
 
 
@@ -88,15 +94,20 @@ class Client:
     name : for limits and the log: his token's, his address where he has none, `LOCAL`'s over the ipc control socket.
     scopes : what he was given.
     is_local : he came through a socket that only the daemon's own user can open.
+    proof : of the token that he showed its digest, by which it is noticed that it was taken from him; empty where he showed none.
     """
 
     name: str
     scopes: frozenset[Scope]
     is_local: bool = False
 
+    def may(self, *scopes: Scope | None) -> bool:
+        """Tell whether he has one of these scopes."""
+        return any(scope in _IMPLIED[given] for given in self.scopes for scope in scopes)
+
     def check(self, what: str, *scopes: Scope) -> None:
         """Raise `Forbidden` unless he has one of these scopes; `what` is what needs it."""
-        if not any(scope in _IMPLIED[given] for given in self.scopes for scope in scopes):
+        if not self.may(*scopes):
             has = ", ".join(given for given in Scope if given in self.scopes) or "none"
             raise Forbidden(reason=f"{what} needs the scope {' or '.join(scopes)}; what you sent gives: {has}")
 
