@@ -16,7 +16,7 @@ FROM debian:bookworm-slim AS runtime
 RUN --mount=type=bind,from=build,source=/out,target=/out \
     useradd --system --user-group --uid 10001 --home-dir /var/lib/dejavud --shell /usr/sbin/nologin dejavud \
     && apt-get update \
-    && apt-get install --yes --no-install-recommends /out/dejavud_*.deb libasound2-plugins \
+    && apt-get install --yes --no-install-recommends /out/dejavud_*.deb libasound2 \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log \
     && install --directory --owner dejavud --group dejavud --mode 0700 /run/dejavud
 COPY tests/golden/classic.wav /usr/share/dejavud/
