@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from structlog.contextvars import bind_contextvars
 
-from dejavud.errors import InvalidRequest, UnknownCommand
+from dejavud.errors import InvalidRequest, ShuttingDown, UnknownCommand
 from dejavud.services.clients import NOBODY, Client, Scope
-from dejavud.services.job_events import JOBS
 from dejavud.services.requests import Requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from contextlib import AsyncExitStack
 
-    from dejavud.services.job_events import JobEvents
+    from dejavud.services.job_book import JobBook
     from dejavud.services.uploads import Upload
 
     Handler = Callable[[Any, "Call"], Awaitable[dict[str, Any]]]
@@ -75,26 +75,26 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A row of the table.  scope : what a client needs who asks for it."""
+    """A row of the table.  scope : what a client needs who asks for it; None where the command looks at that itself."""
 
     name: str
     params: type
     handler: Handler
-    scope: Scope = Scope.ADMIN
+    scope: Scope | None = Scope.ADMIN
 
 
 class CommandTable:
     """Every command of the daemon by name.
 
     requests : where each leaves its line and its figures; a transport opens a request there before it calls.
-    jobs : publishes those that take long; None tells nobody.
+    jobs : has those that take long in its book; None tells nobody.
     """
 
     def __init__(
-        self, commands: tuple[Command, ...], requests: Requests | None = None, jobs: JobEvents | None = None
+        self, commands: tuple[Command, ...], requests: Requests | None = None, jobs: JobBook | None = None
     ) -> None:
         self._commands = {command.name: command for command in commands}
-        self._jobs = jobs
+        self.jobs = jobs
         self.requests = requests or Requests()
 
     @property
@@ -110,6 +110,23 @@ class CommandTable:
         """
         return await self.requests.run(name, partial(self._run, self._command(name), params, call))
 
+    def may_go_on(self, name: str) -> bool:
+        """Tell whether a command may be begun as a job that goes on when its caller is gone."""
+        return self.jobs is not None and self.jobs.may_take_long(name)
+
+    def begin(self, name: str, params: Mapping[str, Any], call: Call, kept: AsyncExitStack) -> dict[str, Any]:
+        """Begin a command that `may_go_on` as a job, and return that job as ``jobs.get`` would.
+
+        kept : what the command needs until it has ended, such as its audio; it is the job's from here on, unless this raises: what `call` raises
+        before a command begins, `Busy` and `ShuttingDown`.
+        """
+        command = self._command(name)
+        if self.jobs is None:
+            raise ShuttingDown
+        self._check(command, call.client)
+        work = partial(command.handler, parse_params(command.params, params))
+        return {"job": self.jobs.begin(name, call, work, requests=self.requests, kept=kept).whole_view()}
+
     def check(self, name: str, client: Client) -> None:
         """Raise `UnknownCommand`, or `Forbidden` for a client without the command's scope: before anything is received for it."""
         self._check(self._command(name), client)
@@ -122,16 +139,16 @@ class CommandTable:
 
     @staticmethod
     def _check(command: Command, client: Client) -> None:
-        client.check(f"the command {command.name!r}", command.scope)
+        if command.scope is not None:
+            client.check(f"the command {command.name!r}", command.scope)
 
     async def _run(self, command: Command, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
         bind_contextvars(client=call.client.name)
         self._check(command, call.client)
         given = parse_params(command.params, params)
-        if self._jobs is None or command.name not in JOBS:
+        if self.jobs is None or not self.jobs.may_take_long(command.name):
             return await command.handler(given, call)
-        with self._jobs.told(command.name, call) as told:
-            return await command.handler(given, told)
+        return await self.jobs.run(command.name, call, partial(command.handler, given))
 
 
 def parse_params(kind: type, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of `kind`

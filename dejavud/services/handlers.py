@@ -21,7 +21,8 @@ from dejavud.services.duplicate_finder import duplicates_view
 from dejavud.services.event_handlers import EventHandlers
 from dejavud.services.history_handlers import HistoryHandlers
 from dejavud.services.ingest import TrackFile
-from dejavud.services.job_events import JobEvents
+from dejavud.services.job_book import JobBook
+from dejavud.services.job_handlers import JobHandlers
 from dejavud.services.listen_handlers import ListenHandlers
 from dejavud.services.live_queries import LiveQuery
 from dejavud.services.loop_meter import LoopMeter
@@ -248,8 +249,10 @@ class Handlers:
     async def _recognize_stream(self, params: Recognize, call: Call, stream: AudioStream) -> dict[str, Any]:
         if params.path is not None:
             raise InvalidRequest(reason="send the sound as a stream or name its 'path', not both")
+        if params.raw_fallback:
+            raise InvalidRequest(reason="'raw_fallback' is for whole files: of a stream say what its samples are, by 'pcm'")
         pcm = None if params.pcm is None else PcmFormat.parse(params.pcm)
-        query = LiveQuery(params.source or "stream", pcm, params.limit_s, params.raw_fallback)
+        query = LiveQuery(params.source or "stream", pcm, params.limit_s)
         bind_contextvars(source=query.name)
         return _recognized(await self._services.live_queries.recognize(query, stream, call.progress))
 
@@ -301,7 +304,7 @@ class Handlers:
 
 def command_table(services: Services, more: Iterable[tuple[str, type, Handler]] = ()) -> CommandTable:
     """Return every command of the daemon, with those of `more` that lie above this floor."""
-    handlers = Handlers(services)
+    handlers, jobs = Handlers(services), JobBook(services.hub)
     rows: tuple[tuple[str, type, Handler], ...] = (
         ("status", Nothing, handlers.status),
         ("recognize", Recognize, handlers.recognize),
@@ -313,6 +316,7 @@ def command_table(services: Services, more: Iterable[tuple[str, type, Handler]] 
         *EventHandlers(services.hub).rows(),
         *services.hooks.rows(),
         *HistoryHandlers(services.recorder, services.workers).rows(),
+        *JobHandlers(jobs).rows(),
         *Watching(services).rows(),
         ("migrate", Migrate, handlers.migrate),
         ("compact", Nothing, services.maintenance.compact),
@@ -325,7 +329,7 @@ def command_table(services: Services, more: Iterable[tuple[str, type, Handler]] 
         ("shutdown", Nothing, handlers.shutdown),
     )
     commands = tuple(Command(*row, scope_of(row[0])) for row in rows)
-    return CommandTable(commands, services.requests, JobEvents(services.hub))
+    return CommandTable(commands, services.requests, jobs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ QUIET = frozenset(
         "tracks.get",
         "tracks.known",
         "listen.list",
+        "jobs.list",
+        "jobs.get",
         "history.list",
         "history.summary",
         "hooks.list",
@@ -95,6 +97,11 @@ class Request:
 
 
 _CURRENT: ContextVar[Request | None] = ContextVar("dejavud_request", default=None)
+
+
+def current_request() -> Request | None:
+    """Return the request that the running task deals with, None where it deals with none."""
+    return _CURRENT.get()
 
 
 class Requests:

@@ -146,6 +146,9 @@ async def test_the_table_has_every_command(bench: Bench) -> None:
     history = {"history.list", "history.summary", "history.remove"}
     assert set(bench.table.names) == tracks | audio | files | listening | history | {
         "events.replay",
+        "jobs.list",
+        "jobs.get",
+        "jobs.cancel",
         "hooks.list",
         "hooks.test",
         "status",
