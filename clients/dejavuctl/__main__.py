@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dejavuctl.arguments import parse
 from dejavuctl.failures import EXIT_CLOSED_PIPE, EXIT_INTERRUPTED, Failed, NoDaemon, Usage
 from dejavuctl.output import Output, printable
-from dejavuctl.session import Session, find_token
+from dejavuctl.session import Session, find_key, find_token
 from dejavud.errors import DejavudError
 from dejavud.wire.codes import EXIT_FAILED, EXIT_NO_DAEMON, EXIT_USAGE
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Output(as_json=options.json, answers=sys.stdout, remarks=sys.stderr)
     try:
         token = find_token(options.token, options.token_file, os.environ)
-        return run(options, Session(options.control, os.environ, token, out))
+        return run(options, Session(options.control, os.environ, token, out, find_key(options.key, os.environ, out)))
     except Usage as error:
         out.remark(f"dejavuctl: {printable(error.message)}")
         return EXIT_USAGE

@@ -75,6 +75,11 @@ COMMANDS = (
     Command("evaluate", "measure how well your own music is recognized, and write a report", "evaluate"),
     Command("plot", "draw the spectrogram of a recording with its constellation", "plot"),
     Command("events", "print what happens, as it happens", "events"),
+    Command("keys add", "let a client of another machine in, and make its key", "keys_add"),
+    Command("keys ls", "list the clients that are let in by a key", "keys_ls"),
+    Command("keys rm", "let a client in no more", "keys_rm"),
+    Command("keys show", "show the daemon's public key", "keys_show"),
+    Command("keys new", "make keys on the client's machine", "keys_new"),
     Command("completion", "print what has your shell complete dejavuctl", "completion"),
     Command("reload", "have the daemon read its configuration again", "reload"),
     Command("shutdown", "stop the daemon", "shutdown"),
@@ -99,6 +104,7 @@ exit status:
 
 environment:
   DEJAVUD_CONTROL  the daemon's control endpoint (as --control)
+  DEJAVUD_KEY      a file of keys (as --key)
   DEJAVUD_TOKEN    the token, where the daemon asks for one (as --token)"""
 
 
@@ -179,6 +185,12 @@ def _add_common(parser: argparse.ArgumentParser, *, default: str | None) -> None
     )
     group.add_argument(
         "--token", default=default, help="the daemon's token; other users may see it in the process list"
+    )
+    group.add_argument(
+        "--key",
+        metavar="FILE",
+        default=default,
+        help="the file of keys by which a daemon of another machine lets you in (default: DEJAVUD_KEY); it says where the daemon is, too",
     )
     group.add_argument("--token-file", metavar="FILE", default=default, help="a file that holds the token")
 

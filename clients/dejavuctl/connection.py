@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Self
 
+    from dejavuctl.keys import KeyFile
     from dejavud.wire.messages import RequestId
 
 CONNECT_S = 5.0
@@ -53,7 +54,7 @@ _EVENT = struct.Struct("=hi")
 class Connection:
     """Requests in flight to one daemon.  For one thread; use it as a context manager."""
 
-    def __init__(self, endpoint: str, token: str | None = None) -> None:
+    def __init__(self, endpoint: str, token: str | None = None, key: KeyFile | None = None) -> None:
         self.endpoint = endpoint
         self._token = token
         self._pending: set[RequestId] = set()
@@ -69,6 +70,8 @@ class Connection:
         self._socket.setsockopt(zmq.HANDSHAKE_IVL, int(CONNECT_S * 1000))
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+        if key is not None:
+            key.guard(self._socket, endpoint)
         self._monitor = self._socket.get_monitor_socket(_MONITORED)
         try:
             self._socket.connect(endpoint)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dejavuctl.failures import NoDaemon, Usage
+from dejavuctl.failures import NoDaemon, NotPublished, Usage
 from dejavud.wire.endpoints import SYSTEM_RUNTIME_DIR, control_endpoint, ipc_path, user_runtime_dir
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dejavuctl.connection import Connection
+    from dejavuctl.keys import KeyFile
     from dejavuctl.output import Output
 
 
@@ -21,23 +22,39 @@ class Session:
     """One run of dejavuctl.
 
     control : the daemon's endpoint as the command line has it, None where it has none.
+    key : by which a daemon of another machine is asked.
     """
 
     control: str | None
     environment: Mapping[str, str]
     token: str | None
     out: Output
+    key: KeyFile | None = None
 
     @property
     def endpoint(self) -> str:
         """Return the daemon's control endpoint; raises `NoDaemon`.  A command that needs no daemon never asks."""
-        return find_endpoint(self.control, self.environment)
+        return find_endpoint(self.control or (self.key.control if self.key else None), self.environment)
 
     def connect(self) -> Connection:
         """Return a connection to the daemon; raises `NoDaemon` where it is plain that there is none."""
         from dejavuctl.connection import Connection  # noqa: PLC0415 - zmq is most of the start-up time; --help needs none
 
-        return Connection(self.endpoint, self.token)
+        endpoint = self.endpoint
+        if endpoint.startswith("tcp://") and self.key is None:
+            reason = f"{endpoint} is reached by keys: --key FILE, or DEJAVUD_KEY; on the daemon's machine dejavuctl keys add NAME makes one"
+            raise Usage(reason=reason)
+        return Connection(endpoint, self.token, self.key)
+
+    def events_endpoint(self, status: Mapping[str, Any]) -> str:
+        """Return where the daemon publishes that answered `status`; raises `NotPublished`."""
+        if ipc_path(self.endpoint) is None:
+            endpoint = self.key.events if self.key else ""
+        else:
+            endpoint = status.get("endpoints", {}).get("events")
+        if not isinstance(endpoint, str) or not endpoint:
+            raise NotPublished
+        return endpoint
 
 
 def find_endpoint(given: str | None, environment: Mapping[str, str]) -> str:
@@ -55,6 +72,19 @@ def find_endpoint(given: str | None, environment: Mapping[str, str]) -> str:
         if path is not None and path.exists() and _is_trusted(folder):
             return endpoint
     raise NoDaemon(endpoint=f"looked in {own} and {system}", reason="no daemon is running here")
+
+
+def find_key(given: str | None, environment: Mapping[str, str], out: Output) -> KeyFile | None:
+    """Return the keys of the file `given`, else of DEJAVUD_KEY, else None; says so where others may read them."""
+    path = given or environment.get("DEJAVUD_KEY")
+    if not path:
+        return None
+    from dejavuctl.keys import is_shared, read_key  # noqa: PLC0415 - most clients are of the daemon's own machine
+
+    key = read_key(path)
+    if is_shared(path):
+        out.remark(f"dejavuctl: others may read {path} and come in by it: chmod 600 {path}")
+    return key
 
 
 def find_token(given: str | None, file: str | None, environment: Mapping[str, str]) -> str | None:

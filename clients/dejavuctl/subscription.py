@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Self
 
+    from dejavuctl.keys import KeyFile
+
 _EVENT = struct.Struct("=hi")
 _TAKEN_AT_ONCE = 200
 
@@ -22,7 +24,7 @@ _TAKEN_AT_ONCE = 200
 class Subscription:
     """Messages whose first frame begins with one of `prefixes`, any where there are none.  Use it as a context manager."""
 
-    def __init__(self, endpoint: str, prefixes: Sequence[str]) -> None:
+    def __init__(self, endpoint: str, prefixes: Sequence[str], key: KeyFile | None = None) -> None:
         self._endpoint = endpoint
         check_socket_file(endpoint)
         self._greeted = self._was_told = False
@@ -34,6 +36,8 @@ class Subscription:
         self._socket.setsockopt(zmq.HANDSHAKE_IVL, int(CONNECT_S * 1000))
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+        if key is not None:
+            key.guard(self._socket, endpoint)
         for prefix in prefixes or [""]:
             self._socket.setsockopt(zmq.SUBSCRIBE, prefix.encode("utf-8", "surrogateescape"))
         self._monitor = self._socket.get_monitor_socket(

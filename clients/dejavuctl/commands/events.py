@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dejavuctl.arguments import positive_count
-from dejavuctl.failures import ForeignProtocol, NotPublished
+from dejavuctl.failures import ForeignProtocol
 from dejavuctl.listeners import listener_line
 from dejavuctl.output import clock, percent, printable, track_name
 from dejavud.errors import InvalidRequest
@@ -60,7 +60,7 @@ def run(options: Namespace, session: Session) -> int:
     endpoint = options.events or ask_endpoint(session)
     prefixes = [*options.prefixes, *options.topic]
     if options.after is None:
-        events = subscribe(endpoint, prefixes)
+        events = subscribe(session, endpoint, prefixes)
     else:
         events = resume(session, endpoint, prefixes, options.after)
     wanted = (event for event in events if not is_level(event) or any(map(is_level_topic, prefixes)))
@@ -74,17 +74,14 @@ def run(options: Namespace, session: Session) -> int:
 def ask_endpoint(session: Session) -> str:
     """Return where the daemon publishes; raises `NotPublished`."""
     with session.connect() as connection:
-        endpoint = connection.call("status", {}).get("endpoints", {}).get("events")
-    if not isinstance(endpoint, str):
-        raise NotPublished
-    return endpoint
+        return session.events_endpoint(connection.call("status", {}))
 
 
-def subscribe(endpoint: str, prefixes: list[str]) -> Iterator[dict[str, Any]]:
+def subscribe(session: Session, endpoint: str, prefixes: list[str]) -> Iterator[dict[str, Any]]:
     """Yield events whose topic begins with one of `prefixes` (any, where there are none); raises `NoDaemon` at their end."""
     from dejavuctl.subscription import Subscription  # noqa: PLC0415 - zmq is slow to import, --help needs none
 
-    with Subscription(endpoint, prefixes) as subscription:
+    with Subscription(endpoint, prefixes, session.key) as subscription:
         for frames in subscription:
             yield _decoded(endpoint, frames)
 
@@ -93,7 +90,7 @@ def resume(session: Session, endpoint: str, prefixes: list[str], after: Place) -
     """Yield the events after `after` that the daemon still has, then those that come: each once, in order."""
     from dejavuctl.subscription import Subscription  # noqa: PLC0415
 
-    with Subscription(endpoint, prefixes) as subscription:
+    with Subscription(endpoint, prefixes, session.key) as subscription:
         subscription.greet()  # what is published from here on is either told again or comes
         for event in _replayed(session, prefixes, after):
             after = Place(event["daemon"], event["seq"])

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from dejavuctl.commands.events import Place
-from dejavuctl.failures import Failed, ForeignProtocol, NotPublished
+from dejavuctl.failures import Failed, ForeignProtocol
 from dejavuctl.live.scene import KEPT_PLAYS, METER
 from dejavuctl.subscription import Subscription
 from dejavud.errors import DejavudError, InvalidRequest
@@ -111,11 +111,9 @@ class Link:
         self._ask("status", {}, self._follow)
 
     def _follow(self, status: Mapping[str, Any]) -> None:
-        endpoint = status.get("endpoints", {}).get("events")
-        if not isinstance(endpoint, str):
-            raise NotPublished
+        endpoint = self._session.events_endpoint(status)
         self.version = str(status.get("version", ""))
-        self._subscription = Subscription(endpoint, ["", METER])
+        self._subscription = Subscription(endpoint, ["", METER], self._session.key)
 
     def _lose(self, reason: str) -> None:
         self.close()
