@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_CODECS = {"mp3": "libmp3lame", "flac": "flac", "mpegts": "mp2", "adts": "aac"}
+_CODECS = {"mp3": "libmp3lame", "flac": "flac", "mpegts": "mp2", "adts": "aac", "webm": "libopus", "wav": "pcm_s16le"}
 _ICY_BYTES = 4000
 _PIECE_BYTES = 4096
 _RTP_SAMPLES = 480
 
 
 def encoded(samples: NDArray[Any], rate_hz: int, kind: str, layout: str = "mono") -> bytes:
-    """Return `samples`, float32 [n], as a stream of a kind: mp3, ogg (Vorbis), flac, mpegts or adts (AAC)."""
+    """Return `samples`, float32 [n], as a stream of a kind: mp3, ogg (Vorbis), flac, mpegts, adts (AAC), webm (Opus) or wav."""
     file = io.BytesIO()
     if kind == "ogg":
         channels = samples[:, None].repeat(2, axis=1) if layout == "stereo" else samples

@@ -5,7 +5,10 @@ Light: the daemon imports it, and no numpy with it.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+
+from dejavud.errors import UnsupportedAudio
 
 DTYPES = {
     "u8": "u1",
@@ -23,6 +26,10 @@ DTYPES = {
 }
 """FFmpeg's names, and numpy's type of the same; it has none of three bytes."""
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 4_000, 384_000, 8
+
+_AU_CODES = {"s8": 2, "s16be": 3, "s24be": 4, "s32be": 5, "f32be": 6, "f64be": 7}
+_ENDLESS = 0xFFFFFFFF
+"""The length that both formats give to what is still being written."""
 
 _HEADS = (
     (b"RIFF", "a wav file"),
@@ -90,6 +97,23 @@ class PcmFormat:
         """Return it for people."""
         channels = "mono" if self.n_channels == 1 else f"{self.n_channels} channels"
         return f"raw {self.encoding}, {channels} at {self.rate_hz} Hz"
+
+    @property
+    def header(self) -> bytes:
+        """Return what makes a file of samples that follow it, however many: an AU file's where a wav file knows no such samples."""
+        n_bits = 8 * self.sample_bytes
+        if self.encoding in _AU_CODES:
+            return struct.pack(">4s5I", b".snd", 24, _ENDLESS, _AU_CODES[self.encoding], self.rate_hz, self.n_channels)
+        kind = 3 if self.encoding.startswith("f") else 1
+        form = struct.pack("<HHIIHH", kind, self.n_channels, self.rate_hz, self.bytes_per_s, self.frame_bytes, n_bits)
+        head = struct.pack("<4sI4s4sI", b"RIFF", _ENDLESS, b"WAVE", b"fmt ", len(form))
+        return head + form + struct.pack("<4sI", b"data", _ENDLESS)
+
+    def check_raw(self, head: bytes, source: str) -> None:
+        """Raise `UnsupportedAudio` where sound that begins with `head` is plainly no raw sound."""
+        if (kind := container_of(head)) is not None:
+            reason = f"this is {kind}, and raw samples ({self.encoding}) are wanted: decode it first, as by `ffmpeg -i … -f {self.encoding} -`"
+            raise UnsupportedAudio(source=source, reason=reason)
 
 
 def container_of(head: bytes) -> str | None:

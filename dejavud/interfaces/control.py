@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +133,9 @@ class _Server:
         self._uploads = ChunkedUploads(
             uploads, max_of_one=settings.max_client_uploads, idle_s=settings.upload_idle_s, holders=background
         )
-        self._feeds = ControlFeeds(feeding, idle_s=settings.upload_idle_s, holders=background)
+        self._feeds = ControlFeeds(
+            feeding, max_of_one=settings.max_client_uploads, idle_s=settings.upload_idle_s, holders=background
+        )
         self._exchanges: Exchanges[tuple[bytes, RequestId]] = Exchanges("control", table.requests)
         self._is_stopping = False
 
@@ -208,17 +210,29 @@ class _Server:
     async def _perform(
         self, sender: _Sender, request: Request, audio: bytes | None, scope: trio.CancelScope, client: Client
     ) -> dict[str, Any]:
+        with self._table.limits.admitted(client):
+            return await self._answer(sender, request, audio, scope, client)
+
+    async def _answer(
+        self, sender: _Sender, request: Request, audio: bytes | None, scope: trio.CancelScope, client: Client
+    ) -> dict[str, Any]:
         if request.method in self._uploads.methods:
             client.check("an upload", Scope.RECOGNIZE, Scope.WRITE)
             return await self._uploads.call(sender.owner, request.method, request.params, audio)
         if request.method in self._feeds.methods:
-            client.check("a feed", Scope.WRITE)
+            is_to_listener = request.params.get("listener") is not None
+            client.check("a feed", Scope.WRITE, *(() if is_to_listener else (Scope.RECOGNIZE,)))
             return await self._feeds.call(sender.owner, request.method, request.params, audio)
         params = dict(request.params)
         progress = no_progress if sender.envelope else Notifier(partial(self._tell, sender, scope), request.id)
+        call = Call(may_read_paths=client.is_local, progress=progress, client=client)
+        if (feed_id := params.pop("feed", None)) is not None:
+            if audio is not None or "upload" in params:
+                raise InvalidRequest(reason="send the sound with the request, before it, or by a feed, not two of them")
+            with self._feeds.taken(sender.owner, feed_id) as stream:
+                return await self._table.call(request.method, params, replace(call, stream=stream))
         async with self._audio(sender.owner, params, audio) as upload:
-            call = Call(audio=upload, may_read_paths=client.is_local, progress=progress, client=client)
-            return await self._table.call(request.method, params, call)
+            return await self._table.call(request.method, params, replace(call, audio=upload))
 
     @asynccontextmanager
     async def _audio(self, owner: bytes, params: dict[str, Any], audio: bytes | None) -> AsyncIterator[Upload | None]:

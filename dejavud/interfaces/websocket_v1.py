@@ -216,7 +216,8 @@ class Session:
     async def _serve(self, request: Request, channel: AudioChannel | None) -> None:
         async def perform() -> dict[str, Any]:
             try:
-                return await self._perform(request, channel)
+                with self._table.limits.admitted(self._client):
+                    return await self._perform(request, channel)
             finally:
                 if channel is not None:
                     channel.drop()

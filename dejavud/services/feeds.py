@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from dejavud.audio.pcm_format import container_of
-from dejavud.errors import Busy, DejavudError, ListenerNotFound, NotListening, UnsupportedAudio
+from dejavud.errors import Busy, DejavudError, ListenerNotFound, NotListening
 from dejavud.services.worker_streams import listening
 
 if TYPE_CHECKING:
@@ -47,9 +46,8 @@ class Feeder:
         Raises `UnsupportedAudio` where it is plainly no raw sound, and why the listener takes no more: `NotListening`, `SourceStalled`,
         `WorkerDied` and what else ends a source.
         """
-        if not self.n_bytes and (kind := container_of(data)) is not None:
-            reason = f"this is {kind}, and raw samples ({self.pcm.encoding}) are wanted: decode it first, as by `ffmpeg -i … -f {self.pcm.encoding} -`"
-            raise UnsupportedAudio(source=self._listener, reason=reason)
+        if not self.n_bytes:
+            self.pcm.check_raw(data, self._listener)
         try:
             await self._into.send(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):

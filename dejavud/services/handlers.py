@@ -15,6 +15,7 @@ from dejavud.audio.address import url_without_password
 from dejavud.audio.pcm_format import PcmFormat
 from dejavud.errors import InvalidRequest
 from dejavud.services.archives import ArchiveFile, Export, Restore
+from dejavud.services.client_limits import ClientLimits
 from dejavud.services.clients import scope_of
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.duplicate_finder import duplicates_view
@@ -117,6 +118,7 @@ class Services:
     params: HashParams
     daemon: Daemon
     requests: Requests = field(default_factory=Requests)
+    limits: ClientLimits = field(default_factory=ClientLimits)
     loop: LoopMeter = field(default_factory=LoopMeter)
 
 
@@ -329,7 +331,7 @@ def command_table(services: Services, more: Iterable[tuple[str, type, Handler]] 
         ("shutdown", Nothing, handlers.shutdown),
     )
     commands = tuple(Command(*row, scope_of(row[0])) for row in rows)
-    return CommandTable(commands, services.requests, jobs)
+    return CommandTable(commands, services.requests, jobs, services.limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,23 @@ def hear_microphone(device: str | None, params: Params, silence_db: float, stall
         yield from heard(audio, params, silence_db, lambda: audio.n_overruns)
 
 
+def glance(path: Path, name: str, params: Params, limit_s: float, silence_db: float) -> Sound:
+    """Return the last second of what there is of a file that is still being written, with looks back from there; parameters as of `query_file`.
+
+    Raises `UnreadableFile`, and `UnsupportedAudio` where too little is there yet, or what is there is no audio.
+    """
+    from dejavud.audio.decode import decode_audio  # noqa: PLC0415 - see the module's first words
+
+    samples = decode_audio(path, name=name, rate_hz=params.rate_hz, limit_s=limit_s)
+    tick, n_frames = TICK_FRAMES * params.hop_samples, len(samples) // params.hop_samples
+    level_db, looks = _level_db(samples[-tick:]), []
+    if level_db >= silence_db:
+        looks.append(_looked(samples[-LOOK_TICKS * tick :], n_frames, params))
+        if len(samples) > LOOK_TICKS * tick:
+            looks.append(_looked(samples[-LONG_LOOK_TICKS * tick :], n_frames, params))
+    return Sound(n_frames, level_db, is_silent=False, looks=tuple(looks), parts=())
+
+
 def record(device: str | int | None, rate_hz: int) -> Generator[Array]:
     """Yield what a microphone hears, float32 [n] mono blocks at `rate_hz`, without end; raises `MicrophoneUnavailable`."""
     from dejavud.audio.microphone import open_microphone  # noqa: PLC0415 - see the module's first words
@@ -273,16 +290,20 @@ class _Ear:
     def _look(self, n_ticks: int) -> Look:
         import numpy as np  # noqa: PLC0415 - see the module's first words
 
-        from dejavud.fingerprint.extractor import fingerprint_quickly  # noqa: PLC0415
-
-        recent = self._recent[-n_ticks:]
-        return Look(self._frame - len(recent) * TICK_FRAMES, fingerprint_quickly(np.concatenate(recent), self._params))
+        return _looked(np.concatenate(self._recent[-n_ticks:]), self._frame, self._params)
 
     def _close(self) -> tuple[StreamPart, ...]:
         """Return what the extractor still holds, and have none."""
         extractor, self._extractor = self._extractor, None
         self._recent = []
         return () if extractor is None else tuple(moved(part, self._first_frame) for part in extractor.finish())
+
+
+def _looked(samples: Array, end_frame: int, params: Params) -> Look:
+    """Return a look at `samples`, which end at a frame."""
+    from dejavud.fingerprint.extractor import fingerprint_quickly  # noqa: PLC0415 - see the module's first words
+
+    return Look(end_frame - len(samples) // params.hop_samples, fingerprint_quickly(samples, params))
 
 
 def moved(part: StreamPart, n_frames: int) -> StreamPart:

@@ -127,16 +127,27 @@ class Recognizer:
         self._microphones = microphones
         self.counts = QueryCounts()
 
+    @property
+    def settings(self) -> RecognizerSettings:
+        """Return what bounds a query now."""
+        return self._settings
+
     def change(self, match: Matching, quick_match: Matching | None, settings: RecognizerSettings) -> None:
         """Answer by these from the next query on."""
         self._match, self._quick_match, self._settings = match, quick_match, settings
 
     async def recognize_file(
-        self, path: Path, name: str, *, limit_s: float | None = None, raw_fallback: bool = False
+        self,
+        path: Path,
+        name: str,
+        *,
+        limit_s: float | None = None,
+        raw_fallback: bool = False,
+        only_matches: bool = False,
     ) -> Recognition:
         """Return what the first `limit_s` of the file at `path` are (of all of it, up to the longest query, where None).
 
-        Raises `UnreadableFile`, `UnsupportedAudio`, `Timeout`, `WorkerDied`, `Busy` and what the index raises.
+        With `only_matches` an answer without any is neither counted nor told.  Raises `UnreadableFile`, `UnsupportedAudio`, `Timeout`, `WorkerDied`, `Busy` and what the index raises.
         """
         started = perf_counter()
         heard_s = min(limit_s or self._settings.max_query_s, self._settings.max_query_s)
@@ -144,7 +155,7 @@ class Recognizer:
             query = await self._workers.process(
                 self._profile.jobs.query_file, path, name, self._profile.params, heard_s, raw_fallback, what=name
             )
-            return await self._answer(query, name, started, deadline)
+            return await self._answer(query, name, started, deadline, only_matches=only_matches)
 
     async def recognize_microphone(
         self, duration_s: float, device: str | int | None, progress: Progress
@@ -156,7 +167,7 @@ class Recognizer:
         duration_s = min(duration_s, self._settings.max_query_s)
         if self._hear is not None:
             return await self._recognize_soon(self._hear(), duration_s, device, progress)
-        with self._counted():
+        with self.counted():
             samples = await self._microphones.take(duration_s, device, progress)
         return await self._recognize_samples(samples)
 
@@ -166,7 +177,7 @@ class Recognizer:
         """Listen as a listener does until it is certain of a track, and answer by all that was heard until then."""
         taken = _Taken(round(duration_s * hearing.params.rate_hz))
         following = self._microphones.following(device, hearing.params, self._settings.silence_db)
-        with self._counted():
+        with self.counted():
             async with following as items:
                 async for item in items:
                     if not isinstance(item, Sound):
@@ -290,14 +301,15 @@ class Recognizer:
     @contextmanager
     def _bounded(self, source: str) -> Iterator[trio.CancelScope]:
         """Stop a query that takes too long, and count one that fails."""
-        with self._counted(), trio.move_on_after(self._settings.timeout_s) as scope:
+        with self.counted(), trio.move_on_after(self._settings.timeout_s) as scope:
             yield scope
         if scope.cancelled_caught:
             self.counts.n_failed += 1
             raise Timeout(what=source, limit_s=self._settings.timeout_s)
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def counted(self) -> Iterator[None]:
+        """Count a query that fails in the block."""
         try:
             yield
         except Exception:

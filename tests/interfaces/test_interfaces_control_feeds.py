@@ -42,7 +42,7 @@ async def opened(idle_s: float = 60.0) -> AsyncIterator[tuple[ControlFeeds, Kitc
     """Give feeds, the listener behind them, and the id of one that is open."""
     kitchen = Kitchen()
     async with trio.open_nursery() as nursery:
-        feeds = ControlFeeds(kitchen.feeding, idle_s=idle_s, holders=nursery)
+        feeds = ControlFeeds(kitchen.feeding, max_of_one=2, idle_s=idle_s, holders=nursery)
         answer = await feeds.call(ME, "feed.open", {"listener": "kitchen"}, None)
         assert {key: answer[key] for key in ("encoding", "rate_hz", "n_channels", "chunk_bytes")} == {
             "encoding": "s16le",
@@ -124,3 +124,59 @@ async def test_who_is_gone_holds_nobody_up(autojump_clock: trio.testing.MockCloc
         await trio.sleep(11)
         with pytest.raises(InvalidRequest, match="no open feed"):
             await feeds.call(ME, "feed.append", {"feed": third}, bytes(2))
+
+
+async def test_a_feed_without_a_listener_is_heard_by_a_command() -> None:
+    """It hears the pieces in order and their end; the reply to a piece says that it was taken, and whether more is wanted."""
+    async with opened() as (feeds, _, _), trio.open_nursery() as nursery:
+        opening = await feeds.call(ME, "feed.open", {}, None)
+        assert opening.keys() == {"feed", "chunk_bytes"}
+        feed = {"feed": opening["feed"]}
+        answers: list[dict[str, object]] = []
+
+        async def append(data: bytes) -> None:
+            answers.append(await feeds.call(ME, "feed.append", feed, data))
+
+        nursery.start_soon(append, b"one")
+        await trio.testing.wait_all_tasks_blocked()
+        assert answers == []
+        heard = []
+        with feeds.taken(ME, feed["feed"]) as stream:
+            pieces = aiter(stream)
+            heard.append(await anext(pieces))
+            with pytest.raises(InvalidRequest, match="open another"), feeds.taken(ME, feed["feed"]):
+                pass
+            nursery.start_soon(append, b"two")
+            nursery.start_soon(feeds.call, ME, "feed.close", feed, None)
+            heard += [piece async for piece in pieces]
+        assert heard == [b"one", b"two"]
+        assert answers == [{"received_bytes": n, "wanted": True} for n in (3, 6)]
+
+
+async def test_what_comes_after_a_command_has_its_answer_is_thrown_away() -> None:
+    """The sender is told so by each reply, and waits for nobody."""
+    async with opened() as (feeds, _, _):
+        feed = {"feed": (await feeds.call(ME, "feed.open", {}, None))["feed"]}
+        with feeds.taken(ME, feed["feed"]):
+            pass
+        for _ in range(3):
+            assert (await feeds.call(ME, "feed.append", feed, b"more"))["wanted"] is False
+        assert (await feeds.call(ME, "feed.close", feed, None))["wanted"] is False
+
+
+async def test_a_feed_that_no_command_hears_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    """Its sender does not wait for ever, holds no more than its own, and another client's command does not get it."""
+    assert autojump_clock
+    async with opened(idle_s=30.0) as (feeds, _, to_listener):
+        feed = {"feed": (await feeds.call(ME, "feed.open", {}, None))["feed"]}
+        await feeds.call(ME, "feed.open", {}, None)
+        with pytest.raises(Busy):
+            await feeds.call(ME, "feed.open", {}, None)
+        for owner, one in ((YOU, feed["feed"]), (ME, to_listener), (ME, 7)):
+            with pytest.raises(InvalidRequest), feeds.taken(owner, one):
+                pass
+        started = trio.current_time()
+        assert (await feeds.call(ME, "feed.append", feed, b"one"))["wanted"] is False
+        assert trio.current_time() - started == 30
+        with pytest.raises(InvalidRequest, match="no open feed"):
+            await feeds.call(ME, "feed.append", feed, b"two")

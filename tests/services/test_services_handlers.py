@@ -29,13 +29,14 @@ from dejavud.services.history import HistorySettings, PlayRecorder
 from dejavud.services.ingest import Ingest
 from dejavud.services.library import Library
 from dejavud.services.listeners import Listeners, ListenSettings
+from dejavud.services.live_queries import LiveQueries
 from dejavud.services.maintenance import Maintenance
 from dejavud.services.microphones import Microphones
 from dejavud.services.migration import Migrator
 from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
 from dejavud.services.scanner import Scanner, ScannerSettings
-from dejavud.services.uploads import Upload
+from dejavud.services.uploads import Upload, UploadStore
 from dejavud.services.workers import InlineWorkers
 from dejavud.values import Alignment
 
@@ -78,6 +79,9 @@ class Bench:
                 library=library,
                 ingest=self.ingest,
                 recognizer=self.recognizer,
+                live_queries=LiveQueries(
+                    self.recognizer, self.workers, self.index, UploadStore(Path("/nowhere"), max_bytes=0), hear=None
+                ),
                 scanner=Scanner(
                     self.index,
                     self.workers,

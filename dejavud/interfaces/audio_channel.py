@@ -1,4 +1,4 @@
-"""The sound that follows a request over WebSocket, on its way from the connection to the command."""
+"""The sound that follows a request, on its way from the connection to the command."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class AudioChannel:
-    """The binary messages that belong to one request: the connection puts them in, the command takes them out (`AudioStream`).
+    """The pieces of sound that belong to one request: the connection puts them in, the command takes them out (`AudioStream`).
 
-    It holds nothing: a piece that is not taken holds the connection up, and with it its client, all of whose later messages wait, a `cancel` too.
-    So a command takes what comes at once, and throws away what it has no use for.  After `drop`, which is called when the
+    It holds nothing: a piece that is not taken holds up who puts it in.  Over WebSocket that is the connection, and with it its client, all of whose later
+    messages wait, a `cancel` too.  So a command takes what comes at once, and throws away what it has no use for.  After `drop`, which is called when the
     request has ended, however it did, pieces are thrown away here until the client says that they have ended.
 
     is_stream : the command hears while it comes; otherwise all of it is received into a file first.
@@ -26,6 +26,7 @@ class AudioChannel:
 
     def __init__(self, *, is_stream: bool) -> None:
         self.is_stream = is_stream
+        self.is_dropped = False
         self._into, self._out = trio.open_memory_channel[bytes](0)
 
     def __aiter__(self) -> Self:
@@ -50,6 +51,7 @@ class AudioChannel:
 
     def drop(self) -> None:
         """Take no more.  Idempotent."""
+        self.is_dropped = True
         self._out.close()
 
     async def received(self, receiver: Receiver, *, idle_s: float, total_s: float) -> Upload:

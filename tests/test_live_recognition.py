@@ -1,0 +1,129 @@
+"""Sound that is recognized while it comes, by a real daemon over its real sockets: raw, encoded, and from clients that behave badly."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import trio
+from daemon_process import Place, running_daemon
+from stations import encoded
+from synthetic import synthesize, write_wav
+from trio_websocket import open_websocket_url
+
+from dejavuctl.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from daemon_process import RunningDaemon
+    from trio_websocket import WebSocketConnection
+
+    from dejavud.wire.messages import RequestId
+
+RATE_HZ = 48_000
+
+
+@pytest.fixture(scope="module")
+def sound() -> np.ndarray[Any, Any]:
+    """Give the recording that the daemon knows."""
+    return synthesize(1, 30.0, RATE_HZ)
+
+
+@asynccontextmanager
+async def knowing(sound: np.ndarray[Any, Any], folder: Path) -> AsyncIterator[RunningDaemon]:
+    """Give a daemon that knows it."""
+    path = write_wav(folder / "the piece.wav", sound, RATE_HZ)
+    async with running_daemon(Place(folder)) as daemon:
+        await daemon.ask("fingerprint", path=str(path))
+        yield daemon
+
+
+async def begin(socket: WebSocketConnection, number: int, **params: object) -> None:
+    """Ask for the recognition of a stream."""
+    request = {"id": number, "method": "recognize", "params": params, "audio": "stream"}
+    await socket.send_message(json.dumps(request))
+
+
+async def reply(socket: WebSocketConnection, told: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the next reply, and the progress before it in `told`."""
+    while True:
+        message: dict[str, Any] = json.loads(await socket.get_message())
+        if message.get("method") != "progress":
+            return message
+        told.append(message["params"])
+
+
+async def keep_sending(socket: WebSocketConnection, data: bytes, piece_bytes: int) -> None:
+    """Send sound until cancelled or over: no end."""
+    for first in range(0, len(data), piece_bytes):
+        with trio.CancelScope(shield=True):
+            await socket.send_message(data[first : first + piece_bytes])
+        await trio.sleep(0.01)
+
+
+async def test_a_live_daemon_recognizes_while_sound_comes(sound: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    """Over WebSocket raw and encoded, over the control socket by a feed: an answer before the end, with progress; who leaves leaves nothing behind."""
+    raw = (np.clip(sound[5 * RATE_HZ :], -1, 1) * 32767).astype("<i2").tobytes()
+    webm = encoded(sound[5 * RATE_HZ :], RATE_HZ, "webm")
+    async with knowing(sound, tmp_path) as daemon:
+        url = (await daemon.ask("status"))["endpoints"]["websocket"]
+        url = url if isinstance(url, str) else url[0]
+        async with open_websocket_url(url, subprotocols=["dejavud.v1"]) as socket:
+            for number, (data, params) in enumerate([(raw, {"pcm": "s16le:48000:1"}), (webm, {})]):
+                told: list[dict[str, Any]] = []
+                async with trio.open_nursery() as nursery:
+                    await begin(socket, number, source="hall", **params)
+                    nursery.start_soon(keep_sending, socket, data, len(data) // 100)
+                    answer = await reply(socket, told)
+                    nursery.cancel_scope.cancel()
+                await socket.send_message(b"")
+                [match] = answer["result"]["matches"]
+                assert match["track"]["title"] == "the piece"
+                assert match["track_start_s"] - match["query_start_s"] == pytest.approx(5.0, abs=0.1)
+                assert answer["result"]["query"]["source"] == "hall"
+                assert answer["result"]["query"]["duration_s"] < 15
+                assert told
+                assert told[0].keys() == {"id", "heard_s", "level_db", "candidates"}
+            await begin(socket, 9, pcm="s16le:48000:1")
+            await socket.send_message(webm)
+            assert (await reply(socket, []))["error"]["data"]["code"] == "unsupported_audio"
+            await socket.send_message(b"")
+            await begin(socket, 10, pcm="mp3:1")
+            assert (await reply(socket, []))["error"]["data"]["code"] == "invalid_request"
+            await socket.send_message(b"")
+            await begin(socket, 11)
+            await socket.send_message(webm[:20_000])  # and leaves in the middle of it
+        answer = await trio.to_thread.run_sync(partial(by_feed, daemon.place.control, raw))
+        assert answer["matches"][0]["track"]["title"] == "the piece"
+        uploads = trio.Path(tmp_path / "data" / "uploads")
+        with trio.fail_after(10):
+            while await uploads.iterdir():  # noqa: ASYNC110 - another process's files
+                await trio.sleep(0.01)
+        status = await daemon.ask("status")
+        assert status["workers"]["n_died"] == 0
+
+
+def by_feed(control: str, raw: bytes) -> dict[str, Any]:
+    """Return what a stream is that is appended piece by piece while the command is in work."""
+    with Connection(control) as connection:
+        feed = connection.call("feed.open", {})["feed"]
+        query, replies = connection.send("recognize", {"feed": feed, "pcm": "s16le:48000:1"}), {}
+
+        def result_of(number: RequestId) -> dict[str, Any]:
+            while number not in replies:
+                replies.update({one.id: one for one in connection.receive(10) if one.progress is None})
+            return connection.result_of(replies[number])
+
+        for first in range(0, len(raw), 96_000):
+            piece = raw[first : first + 96_000]
+            if not result_of(connection.send("feed.append", {"feed": feed}, piece))["wanted"]:
+                break
+        assert first < len(raw) - 96_000
+        assert result_of(connection.send("feed.close", {"feed": feed}))["wanted"] is False
+        return result_of(query)
