@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from structlog.contextvars import bind_contextvars
 
 from dejavud.errors import InvalidRequest, ShuttingDown, UnknownCommand
+from dejavud.services.client_limits import ClientLimits
 from dejavud.services.clients import NOBODY, Client, Scope
 from dejavud.services.requests import Requests
+from dejavud.wire.schemas import is_required
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -87,15 +89,21 @@ class CommandTable:
     """Every command of the daemon by name.
 
     requests : where each leaves its line and its figures; a transport opens a request there before it calls.
+    limits : what one client may ask for; a transport counts there what it is asked before it does anything for it.
     jobs : has those that take long in its book; None tells nobody.
     """
 
     def __init__(
-        self, commands: tuple[Command, ...], requests: Requests | None = None, jobs: JobBook | None = None
+        self,
+        commands: tuple[Command, ...],
+        requests: Requests | None = None,
+        jobs: JobBook | None = None,
+        limits: ClientLimits | None = None,
     ) -> None:
         self._commands = {command.name: command for command in commands}
         self.jobs = jobs
         self.requests = requests or Requests()
+        self.limits = limits or ClientLimits()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -154,18 +162,19 @@ class CommandTable:
 def parse_params(kind: type, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of `kind`
     """Return an instance of the dataclass `kind` from JSON values; raises `InvalidRequest` that names the culprit."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     unknown = sorted(set(given) - set(fields))
     if unknown:
         known = ", ".join(fields) or "none"
         raise InvalidRequest(reason=f"unknown parameter {unknown[0]!r}; this command takes: {known}")
-    values = {name: _checked(name, hints[name], value) for name, value in given.items()}
     for name, field in fields.items():
-        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        if name not in given and is_required(field):
             raise InvalidRequest(reason=f"the parameter {name!r} is missing")
     try:
-        return kind(**values)
-    except ValueError as error:  # the dataclass's own __post_init__: a value of the right type and the wrong range
+        return kind(**{name: _checked(name, hints[name], value) for name, value in given.items()})
+    except (
+        ValueError
+    ) as error:  # of a rule, or the dataclass's own __post_init__: a value of the right type and the wrong range
         raise InvalidRequest(reason=str(error)) from None
 
 
@@ -173,14 +182,28 @@ _JSON_NAMES = {int: "a whole number", float: "a number", str: "a string", bool: 
 
 
 def _checked(name: str, hint: Any, value: Any) -> Any:  # noqa: ANN401 - any JSON value in, a value of type `hint` out
-    """Return `value` as `hint` wants it: int, float, str, bool, a list of one of them as a tuple, or None where allowed."""
+    """Return `value` as `hint` wants it: int, float, str, bool, a list of one of them as a tuple, or None where allowed; raises ValueError by its rules."""
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *rules = typing.get_args(hint)
+        checked = _checked(name, hint, value)
+        for rule in rules if checked is not None else ():
+            rule.check(name, checked)
+        return checked
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
         if typing.get_origin(option) is tuple and isinstance(value, list):
             return tuple(_checked(name, typing.get_args(option)[0], item) for item in value)
         if option is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+            return _as_float(name, value)
         if isinstance(option, type) and isinstance(value, option) and not (option is int and isinstance(value, bool)):
             return value
     wanted = " or ".join(_JSON_NAMES.get(option, "a list") for option in options)
     raise InvalidRequest(reason=f"the parameter {name!r} must be {wanted}, not {str(value)[:80]!r}")
+
+
+def _as_float(name: str, value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        msg = f"the parameter {name!r} is larger than any number that is taken"
+        raise ValueError(msg) from None

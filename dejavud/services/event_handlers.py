@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from dejavud.wire.codec import decode
+from dejavud.wire.rules import AtMost, Between
 
 if TYPE_CHECKING:
     from dejavud.services.commands import Call, Handler
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 MAX_TOPICS, MAX_TOPIC = 32, 64
 MAX_EVENTS = 1000
+TopicList = Annotated[tuple[Annotated[str, AtMost(MAX_TOPIC)], ...], AtMost(MAX_TOPICS)]
+Seq = Annotated[int, Between(0, 2**62, "the number of an event, or 0 for all, ")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,33 +28,19 @@ class Topics:
     daemon : whose number that is.
     """
 
-    topics: tuple[str, ...] = ()
-    after: int | None = None
+    topics: TopicList = ()
+    after: Seq | None = None
     daemon: str | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.topics) > MAX_TOPICS or any(len(topic) > MAX_TOPIC for topic in self.topics):
-            msg = f"'topics' takes {MAX_TOPICS} at most, each of {MAX_TOPIC} characters at most"
-            raise ValueError(msg)
-        if self.after is not None and self.after < 0:
-            msg = f"'after' must be the number of an event, or 0 for all, not {self.after}"
-            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
     """Parameters of ``events.replay``: see `Topics`; at most `limit` events."""
 
-    after: int = 0
-    topics: tuple[str, ...] = ()
+    after: Seq = 0
+    topics: TopicList = ()
     daemon: str | None = None
-    limit: int = 200
-
-    def __post_init__(self) -> None:
-        Topics(self.topics, self.after, self.daemon)
-        if not 0 < self.limit <= MAX_EVENTS:
-            msg = f"'limit' must be from 1 to {MAX_EVENTS}, not {self.limit}"
-            raise ValueError(msg)
+    limit: Annotated[int, Between(1, MAX_EVENTS)] = 200
 
 
 class EventHandlers:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from structlog.contextvars import bind_contextvars
 
@@ -36,6 +35,7 @@ from dejavud.services.views import recognition_view, track_view
 from dejavud.services.vitals import vitals
 from dejavud.services.watching import Watching
 from dejavud.values import Tags
+from dejavud.wire.rules import SECONDS, Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -125,6 +125,12 @@ class Services:
 # -- parameters -----------------------------------------------------------------------------------------------------
 
 
+AUDIO_URL = Form(
+    "audio-url", "An address of http, https, rtsp or rtsps that sends audio.", "http://radio.example/stream"
+)
+PCM = Form("pcm", "What raw samples are: ENCODING:RATE:CHANNELS.", "s16le:48000:2")
+
+
 @dataclass(frozen=True, slots=True)
 class Nothing:
     """No parameters."""
@@ -135,13 +141,12 @@ class Recognize:
     """Parameters of ``recognize``; `source` is what the answer calls the query, `pcm` what a stream is whose samples are raw."""
 
     path: str | None = None
-    limit_s: float | None = None
+    limit_s: Annotated[float | None, SECONDS] = None
     source: str | None = None
     raw_fallback: bool = False
-    pcm: str | None = None
+    pcm: Annotated[str | None, PCM] = None
 
     def __post_init__(self) -> None:
-        _check_seconds("limit_s", self.limit_s)
         if self.pcm is not None:
             PcmFormat.parse(self.pcm)
 
@@ -150,11 +155,8 @@ class Recognize:
 class RecognizeMicrophone:
     """Parameters of ``recognize_microphone``; `device` by name or number, the default one where None."""
 
-    duration_s: float = 10.0
+    duration_s: Annotated[float, SECONDS] = 10.0
     device: str | int | None = None
-
-    def __post_init__(self) -> None:
-        _check_seconds("duration_s", self.duration_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +164,9 @@ class Scan:
     """Parameters of ``scan``; `source` is what the answer calls the recording."""
 
     path: str | None = None
-    url: str | None = None
-    limit_s: float | None = None
+    url: Annotated[str | None, AUDIO_URL] = None
+    limit_s: Annotated[float | None, SECONDS] = None
     source: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_seconds("limit_s", self.limit_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,16 +178,7 @@ class Fingerprint:
     artist: str | None = None
     album: str | None = None
     name: str | None = None
-    limit_s: float | None = None
-
-    def __post_init__(self) -> None:
-        _check_seconds("limit_s", self.limit_s)
-
-
-def _check_seconds(name: str, value: float | None) -> None:
-    if value is not None and not (math.isfinite(value) and value > 0):
-        msg = f"{name!r} must be a number of seconds above 0, not {value}"
-        raise ValueError(msg)
+    limit_s: Annotated[float | None, SECONDS] = None
 
 
 # -- handlers -------------------------------------------------------------------------------------------------------
@@ -252,7 +242,9 @@ class Handlers:
         if params.path is not None:
             raise InvalidRequest(reason="send the sound as a stream or name its 'path', not both")
         if params.raw_fallback:
-            raise InvalidRequest(reason="'raw_fallback' is for whole files: of a stream say what its samples are, by 'pcm'")
+            raise InvalidRequest(
+                reason="'raw_fallback' is for whole files: of a stream say what its samples are, by 'pcm'"
+            )
         pcm = None if params.pcm is None else PcmFormat.parse(params.pcm)
         query = LiveQuery(params.source or "stream", pcm, params.limit_s)
         bind_contextvars(source=query.name)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from structlog.contextvars import bind_contextvars
 
@@ -17,7 +16,8 @@ from dejavud.index.entries import MAX_ID
 from dejavud.index.history.plays import Place, PlayFilter
 from dejavud.services.history_calendar import by_calendar
 from dejavud.services.track_search import words_of
-from dejavud.wire.moments import day_of, moment_of, zone_of
+from dejavud.wire.moments import FORMS, day_of, moment_of, zone_of
+from dejavud.wire.rules import AtMost, Between, Form, OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,11 @@ REMOVED_AT_ONCE = 5000
 """Plays forgotten in one transaction: what else is to be written waits no longer than that takes."""
 BYS = ("track", "artist", "listener", "day", "hour")
 SORTS = ("plays", "heard")
+_LIST = AtMost(MAX_IDS)
+_MOMENT = Form("moment", f"{FORMS[0].upper()}{FORMS[1:]}.", "24h")
+_DAY = Form("day", "A day: an ISO date, today or yesterday.", "yesterday")
+_ZONE = Form("time-zone", "A time zone of the IANA's list, or an offset.", "Europe/Berlin")
+_CURSOR = Form("play-cursor", "The `next` of the page before.", "WyIyMDI2LTEwLTI1VDAwOjMwOjAwKzAwOjAwIiwiMGYtMSJd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,29 +51,19 @@ class SelectPlays:
     zone : in which those are meant.
     """
 
-    ids: tuple[str, ...] | None = None
+    ids: Annotated[tuple[str, ...] | None, _LIST] = None
     listener: str | None = None
-    tracks: tuple[int, ...] | None = None
+    tracks: Annotated[tuple[Annotated[int, Between(1, MAX_ID, "a track's number, ")], ...] | None, _LIST] = None
     search: str = ""
-    since: str = ""
-    until: str = ""
-    day: str = ""
-    min_heard_s: float = 0.0
-    zone: str = "UTC"
+    since: Annotated[str, _MOMENT] = ""
+    until: Annotated[str, _MOMENT] = ""
+    day: Annotated[str, _DAY] = ""
+    min_heard_s: Annotated[float, Between(0, 1e7, "a number of seconds ")] = 0.0
+    zone: Annotated[str, _ZONE] = "UTC"
 
     def __post_init__(self) -> None:
         if self.day and (self.since or self.until):
             msg = "'day' says from when to when already: leave out 'since' and 'until'"
-            raise ValueError(msg)
-        for name in ("ids", "tracks"):
-            if len(getattr(self, name) or ()) > MAX_IDS:
-                msg = f"{name!r} takes up to {MAX_IDS} at a time"
-                raise ValueError(msg)
-        if any(not 0 < track_id <= MAX_ID for track_id in self.tracks or ()):
-            msg = f"'tracks' takes numbers of tracks, from 1 to {MAX_ID}"
-            raise ValueError(msg)
-        if not (math.isfinite(self.min_heard_s) and self.min_heard_s >= 0):
-            msg = f"'min_heard_s' must be a number of seconds, not {self.min_heard_s}"
             raise ValueError(msg)
         self.filter()
 
@@ -86,12 +81,8 @@ class SelectPlays:
 class ListPlays(SelectPlays):
     """Parameters of ``history.list``."""
 
-    limit: int = 100
-    cursor: str | None = None
-
-    def __post_init__(self) -> None:
-        SelectPlays.__post_init__(self)
-        _check_limit(self.limit, MAX_PAGE_PLAYS)
+    limit: Annotated[int, Between(1, MAX_PAGE_PLAYS)] = 100
+    cursor: Annotated[str | None, _CURSOR] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +93,9 @@ class SummarizePlays(SelectPlays):
     sort : of tracks, artists and listeners: those first that were played most often, or heard longest.
     """
 
-    by: str = "track"
-    sort: str = "plays"
-    limit: int = 100
-
-    def __post_init__(self) -> None:
-        SelectPlays.__post_init__(self)
-        for name, known in (("by", BYS), ("sort", SORTS)):
-            if getattr(self, name) not in known:
-                msg = f"{name!r} must be one of {', '.join(known)}, not {getattr(self, name)[:60]!r}"
-                raise ValueError(msg)
-        _check_limit(self.limit, MAX_GROUPS)
+    by: Annotated[str, OneOf(BYS)] = "track"
+    sort: Annotated[str, OneOf(SORTS)] = "plays"
+    limit: Annotated[int, Between(1, MAX_GROUPS)] = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,12 +214,6 @@ def _span(wanted: PlayFilter) -> dict[str, str | None]:
     """Return from when to when was asked for."""
     moments = {"since": wanted.since, "until": wanted.until}
     return {name: None if at is None else at.isoformat() for name, at in moments.items()}
-
-
-def _check_limit(limit: int, most: int) -> None:
-    if not 1 <= limit <= most:
-        msg = f"'limit' must be from 1 to {most}, not {limit}"
-        raise ValueError(msg)
 
 
 def _cursor(play: KeptPlay) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from structlog.contextvars import bind_contextvars
 
 from dejavud.errors import JobNotFound
 from dejavud.services.clients import Scope, scope_of
 from dejavud.services.job_book import RUNNING, STATES
+from dejavud.wire.rules import OneOf
 
 if TYPE_CHECKING:
     from dejavud.services.commands import Call, Handler
@@ -22,12 +23,7 @@ _SHOWN_ID = 80
 class ListJobs:
     """Parameters of ``jobs.list``.  state : only those in it; "" for all."""
 
-    state: str = ""
-
-    def __post_init__(self) -> None:
-        if self.state and self.state not in STATES:
-            msg = f"'state' must be one of {', '.join(STATES)}, not {self.state[:60]!r}"
-            raise ValueError(msg)
+    state: Annotated[str, OneOf(("", *STATES))] = ""
 
 
 @dataclass(frozen=True, slots=True)

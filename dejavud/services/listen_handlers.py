@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from structlog.contextvars import bind_contextvars
 
 from dejavud.errors import InvalidRequest
-from dejavud.services.listen_sources import parse_source
+from dejavud.services.listen_sources import SOURCES, parse_source
+from dejavud.wire.rules import Form
 
 if TYPE_CHECKING:
     from dejavud.services.commands import Call, Handler
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
     from dejavud.services.microphones import Microphones
 
 
+_NAME = Form("listener-name", "Up to 64 printable characters that no other listener is called by.", "kitchen")
+_SOURCE = Form("listener-source", f"Where its sound comes from: {SOURCES}.", "pcm:s16le:48000:2")
+
+
 @dataclass(frozen=True, slots=True)
 class AddListener:
     """Parameters of ``listen.add``; with `once` it is forgotten when the daemon ends."""
 
-    name: str
-    source: str
+    name: Annotated[str, _NAME]
+    source: Annotated[str, _SOURCE]
     once: bool = False
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import string
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from structlog.contextvars import bind_contextvars
 
 from dejavud.services.track_search import SORTS, STATES, State, TrackFilter, cursor_after, words_of
 from dejavud.services.views import track_view
 from dejavud.values import TrackEdit
+from dejavud.wire.rules import AtMost, Between, Form, Matching, OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,11 @@ MAX_PAGE_TRACKS = 1000
 MAX_LIST_LENGTH = 10_000
 MAX_TOLD = 10_000
 """Changed tracks that an answer shows; of more it tells the number only."""
-_MAX_ID = 2**31 - 1
-_SHA1_DIGITS = 40
+TrackId = Annotated[int, Between(0, 2**31 - 1, "a track's number, ")]
+Sha1 = Annotated[str, Matching("[0-9A-Fa-f]{40}", "an SHA1 of 40 hexadecimal digits")]
+_LIST = AtMost(MAX_LIST_LENGTH)
+_MOMENT = Form("iso-moment", "A date or a time of ISO 8601, UTC where it names no offset.", "2026-01-31T18:00:00+01:00")
+_CURSOR = Form("cursor", "The `next` of the page before, asked for in the same order.", "WyJpZCIsZmFsc2UsMCwwLjAsN10=")
 
 
 # -- parameters -----------------------------------------------------------------------------------------------------
@@ -39,24 +42,17 @@ class Selection:
     added_after, added_before : ISO 8601; UTC where they name no offset.
     """
 
-    ids: tuple[int, ...] | None = None
-    sha1s: tuple[str, ...] | None = None
+    ids: Annotated[tuple[TrackId, ...] | None, _LIST] = None
+    sha1s: Annotated[tuple[Sha1, ...] | None, _LIST] = None
     search: str = ""
     artist: str | None = None
     album: str | None = None
     path: str | None = None
-    state: str = ""
-    added_after: str = ""
-    added_before: str = ""
+    state: Annotated[str, OneOf(("", *STATES))] = ""
+    added_after: Annotated[str, _MOMENT] = ""
+    added_before: Annotated[str, _MOMENT] = ""
 
     def __post_init__(self) -> None:
-        if self.ids is not None:
-            _check_ids("ids", self.ids)
-        if self.sha1s is not None:
-            _check_sha1s(self.sha1s)
-        if self.state and self.state not in STATES:
-            msg = f"'state' must be one of {', '.join(STATES)}, not {self.state[:60]!r}"
-            raise ValueError(msg)
         _moment("added_after", self.added_after)
         _moment("added_before", self.added_before)
 
@@ -79,21 +75,14 @@ class Selection:
 class ListTracks(Selection):
     """Parameters of ``tracks.list``."""
 
-    limit: int = 100
-    after_id: int = 0
-    cursor: str | None = None
-    sort: str = "id"
+    limit: Annotated[int, Between(1, MAX_PAGE_TRACKS)] = 100
+    after_id: TrackId = 0
+    cursor: Annotated[str | None, _CURSOR] = None
+    sort: Annotated[str, OneOf(SORTS)] = "id"
     reverse: bool = False
 
     def __post_init__(self) -> None:
         Selection.__post_init__(self)
-        if not 1 <= self.limit <= MAX_PAGE_TRACKS:
-            msg = f"'limit' must be from 1 to {MAX_PAGE_TRACKS}, not {self.limit}"
-            raise ValueError(msg)
-        if self.sort not in SORTS:
-            msg = f"'sort' must be one of {', '.join(SORTS)}, not {self.sort[:60]!r}"
-            raise ValueError(msg)
-        _check_ids("after_id", (self.after_id,))
         if self.after_id and (self.cursor is not None or self.sort != "id" or self.reverse):
             msg = "'after_id' is for pages in order of id; for any other send the 'cursor' of the page before"
             raise ValueError(msg)
@@ -103,10 +92,7 @@ class ListTracks(Selection):
 class GetTrack:
     """Parameters of ``tracks.get``."""
 
-    id: int
-
-    def __post_init__(self) -> None:
-        _check_ids("id", (self.id,))
+    id: TrackId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,21 +112,16 @@ class ChangeTracks(Selection):
 class EditTracks:
     """Parameters of ``tracks.edit``: which tracks, and what is to be changed of each; "" takes an artist or an album away."""
 
-    ids: tuple[int, ...] = ()
-    sha1s: tuple[str, ...] = ()
-    title: str | None = None
+    ids: Annotated[tuple[TrackId, ...], _LIST] = ()
+    sha1s: Annotated[tuple[Sha1, ...], _LIST] = ()
+    title: Annotated[str | None, Matching(r"[\s\S]*\S[\s\S]*", "a text that is not empty")] = None
     artist: str | None = None
     album: str | None = None
     disabled: bool | None = None
 
     def __post_init__(self) -> None:
-        _check_ids("ids", self.ids)
-        _check_sha1s(self.sha1s)
         if not self.ids and not self.sha1s:
             msg = "say which tracks, by 'ids' or by 'sha1s'"
-            raise ValueError(msg)
-        if self.title is not None and not self.title.strip():
-            msg = "'title' must not be empty"
             raise ValueError(msg)
         if (self.title, self.artist, self.album, self.disabled) == (None, None, None, None):
             msg = "say what to change: 'title', 'artist', 'album' or 'disabled'"
@@ -155,10 +136,7 @@ class EditTracks:
 class KnownTracks:
     """Parameters of ``tracks.known``."""
 
-    sha1s: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        _check_sha1s(self.sha1s)
+    sha1s: Annotated[tuple[Sha1, ...], _LIST]
 
 
 def _moment(name: str, text: str) -> datetime | None:
@@ -171,28 +149,6 @@ def _moment(name: str, text: str) -> datetime | None:
     except (ValueError, OverflowError):
         msg = f"{name!r} must be a date or a time like 2026-01-31 or 2026-01-31T18:00:00+01:00, not {text[:60]!r}"
         raise ValueError(msg) from None
-
-
-def _check_ids(name: str, values: Sequence[int]) -> None:
-    _check_length(name, values)
-    for value in values:
-        if not 0 <= value <= _MAX_ID:
-            msg = f"{name!r} must be a track's number, from 0 to {_MAX_ID}, not {value}"
-            raise ValueError(msg)
-
-
-def _check_sha1s(sha1s: Sequence[str]) -> None:
-    _check_length("sha1s", sha1s)
-    for sha1 in sha1s:
-        if len(sha1) != _SHA1_DIGITS or not set(sha1) <= set(string.hexdigits):
-            msg = f"'sha1s' must hold SHA1s of {_SHA1_DIGITS} hexadecimal digits, not {sha1[:60]!r}"
-            raise ValueError(msg)
-
-
-def _check_length(name: str, values: Sequence[object]) -> None:
-    if len(values) > MAX_LIST_LENGTH:
-        msg = f"{name!r} holds {len(values)} entries; send at most {MAX_LIST_LENGTH} at a time"
-        raise ValueError(msg)
 
 
 # -- handlers -------------------------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ async def test_the_table_has_every_command(bench: Bench) -> None:
     tracks = {f"tracks.{name}" for name in ("list", "get", "known", "edit", "enable", "disable", "remove")}
     audio = {"recognize", "recognize_microphone", "scan", "fingerprint"}
     files = {"export", "import", "backup", "restore", "migrate"}
-    listening = {"devices", *(f"listen.{name}" for name in ("list", "add", "remove", "pause", "resume", "send"))}
+    listening = {"devices", *(f"listen.{name}" for name in ("list", "add", "remove", "pause", "resume", "send", "peaks"))}
     history = {"history.list", "history.summary", "history.remove"}
     assert set(bench.table.names) == tracks | audio | files | listening | history | {
         "events.replay",
@@ -253,7 +253,7 @@ async def test_only_a_local_caller_names_files(bench: Bench, tmp_path: Path, com
 @pytest.mark.parametrize(
     ("command", "params", "complaint"),
     [
-        ("recognize", {"path": "/x", "limit_s": 0}, "'limit_s' must be a number of seconds above 0"),
+        ("recognize", {"path": "/x", "limit_s": 0}, "'limit_s' must be a number of seconds from 0.5"),
         ("recognize", {"path": "/x", "limit_s": float("inf")}, "'limit_s' must be"),
         ("recognize", {"path": 7}, "'path' must be a string or null"),
         ("recognize_microphone", {"duration_s": -1}, "'duration_s' must be"),
