@@ -24,6 +24,7 @@ from dejavud.audio.portaudio import list_devices
 from dejavud.composing import n_processes, rules_of, sources_of
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
 from dejavud.doors import client_keys, open_doors, open_publishers
+from dejavud.entry import Entry
 from dejavud.errors import IndexAway
 from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import params_of
@@ -31,7 +32,6 @@ from dejavud.hooks.supervisor import make_hooks
 from dejavud.index.open import IndexSettings, open_kept_index, without_password
 from dejavud.index.view.resident import ResidentIndex
 from dejavud.reloading import Changeable, Reloader
-from dejavud.services.access import Access
 from dejavud.services.archive_intake import LibraryParts
 from dejavud.services.archives import Archives
 from dejavud.services.constellations import MAX_PEAKS, ConstellationCache
@@ -174,28 +174,29 @@ async def _serve(config: Config, kept: KeptIndex, workers: ProcessWorkers, lifet
         services.library, lifetime.hub, services.listeners.view, lambda: manager.status(reloader.status)
     )
     microphones = _microphone_watch(services, config)
-    access, keys = Access(config.security.token), client_keys(config, workers, lifetime.endpoints)
+    entry, keys = Entry(config, workers, services.limits), client_keys(config, workers, lifetime.endpoints)
     reach = Changeable(
-        lifetime.outside.log_as, kept.index, constellations, services, hooks, uploads, workers, microphones, access
+        lifetime.outside.log_as, kept.index, constellations, services, hooks, uploads, workers, microphones, entry
     )
     reloader = Reloader(config, lifetime.outside.read, reach, manager, lambda: headline.text)
     async with services.loop.measuring(), _ended_with_block() as publishing:
         lifetime.endpoints |= await open_publishers(publishing, config, lifetime.hub, keys)
         await publishing.start(services.recorder.serve)
         await publishing.start(services.hooks.serve)
+        await publishing.start(entry.store.serve)
         if kept.follow is not None:
             await publishing.start(Follower(kept.follow, workers, config.index.poll_s, constellations.forget).serve)
         async with _ended_with_block() as writing:
             await writing.start(services.ingest.serve)
             async with _ended_with_block() as doors:
-                table = command_table(services, (*reloader.rows(), *keys.rows()))
+                table = command_table(services, (*reloader.rows(), *keys.rows(), *entry.store.rows()))
                 lifetime.endpoints |= await open_doors(
                     doors,
                     config,
                     services,
                     table=table,
                     uploads=uploads,
-                    access=access,
+                    entry=entry,
                     keys=keys,
                     handed=lifetime.outside.sockets,
                 )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import trio
 
     from dejavud.config import Config
-    from dejavud.services.access import Access
+    from dejavud.entry import Entry
     from dejavud.services.commands import CommandTable
     from dejavud.services.events import EventHub
     from dejavud.services.handlers import Services
@@ -47,7 +47,7 @@ async def open_doors(
     *,
     table: CommandTable,
     uploads: UploadStore,
-    access: Access,
+    entry: Entry,
     keys: ClientKeys,
     handed: Handed,
 ) -> Opened:
@@ -56,12 +56,12 @@ async def open_doors(
     handed : sockets by interface, which take the place of the addresses in `config`.  Raises `InvalidConfig` where one of them can be reached from other
     machines and there is no token.
     """
-    check_handed(handed, is_guarded=access.asks)
+    check_handed(handed, is_guarded=entry.access.asks)
     hub, grace_s = services.hub, config.shutdown.grace_s
     if table.jobs is not None:
         await doors.start(partial(table.jobs.serve, grace_s=grace_s))
     control = partial(serve_control, table, uploads, feeding=services.listeners.feeding)
-    local = ControlSettings(config.control.endpoint, access=access, grace_s=grace_s)
+    local = ControlSettings(config.control.endpoint, access=entry.access, grace_s=grace_s)
     opened: Opened = {"control": await doors.start(partial(control, settings=local)), "http": [], "websocket": []}
     for address in map(parse_address, config.control.listen):
         by_key = ControlSettings(curve=CurveDoor(address.host, address.port, keys), grace_s=grace_s)
@@ -72,7 +72,8 @@ async def open_doors(
             host,
             port,
             given,
-            access=access,
+            access=entry.access,
+            tls=entry.tls,
             grace_s=grace_s,
             body_total_s=config.limits.upload_s,
             websockets=lambda: opened["websocket"],
@@ -83,7 +84,8 @@ async def open_doors(
             host,
             port,
             given,
-            access=access,
+            access=entry.access,
+            tls=entry.tls,
             grace_s=grace_s,
             max_message_bytes=config.websocket.message_bytes,
             upload_s=config.limits.upload_s,

@@ -55,9 +55,7 @@ class Unauthorized(DejavudError):
     """The token is missing or wrong."""
 
     code = "unauthorized"
-    template = (
-        "this daemon asks for a token, and what you sent is none of its: send the header 'Authorization: Bearer TOKEN' (dejavuctl: --token)"
-    )
+    template = "this daemon asks for a token, and what you sent is none of its: send the header 'Authorization: Bearer TOKEN' (dejavuctl: --token)"
 
 
 class Forbidden(DejavudError):
@@ -79,6 +77,10 @@ class RateLimited(DejavudError):
 
     code = "rate_limited"
     template = "{client} has had its {what}; try again in {retry_after_s} s"
+
+    def __init__(self, *, client: str, what: str, retry_after_s: float) -> None:
+        super().__init__(client=client, what=what, retry_after_s=retry_after_s)
+        self.retry_after_s = retry_after_s
 
 
 class NotFound(DejavudError):

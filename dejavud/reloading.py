@@ -17,12 +17,13 @@ from dejavud.hooks.supervisor import planned_hooks
 from dejavud.services.profiles import profile_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
 
     from dejavud.config import Config, Loaded
+    from dejavud.entry import Entry
     from dejavud.hooks.supervisor import Hooks, Plan
     from dejavud.index.base import Index
-    from dejavud.services.access import Access
     from dejavud.services.commands import Call, Handler
     from dejavud.services.constellations import ConstellationCache
     from dejavud.services.handlers import Services
@@ -54,7 +55,7 @@ class Changeable:
     uploads: UploadStore
     workers: ProcessWorkers
     microphones: MicrophoneWatch
-    access: Access
+    entry: Entry
 
 
 class Reloader:
@@ -116,8 +117,9 @@ class Reloader:
                 wanted = taken_over(self._config, loaded.config, loaded.origins)
                 changed = changed_keys(self._config, wanted)
                 plans = self._checked(wanted, loaded.origins)
+                certificate = await self._parts.entry.new_certificate()
                 with trio.CancelScope(shield=True):  # half a reload is none
-                    await self._apply(wanted, changed, plans)
+                    await self._apply(wanted, changed, plans, certificate)
                 self._config = wanted
             waiting = [key for key in changed_keys(self._started_with, loaded.config) if needs_restart(key)]
             if waiting:
@@ -149,13 +151,15 @@ class Reloader:
             raise InvalidConfig(origin=origins.get("listen.sources", "default"), reason=error.message) from error
         return planned_hooks(wanted.hooks, services.hub, services.listeners.view, services.workers.thread)
 
-    async def _apply(self, wanted: Config, changed: tuple[str, ...], plans: list[Plan]) -> None:
+    async def _apply(
+        self, wanted: Config, changed: tuple[str, ...], plans: list[Plan], certificate: ssl.SSLContext | None
+    ) -> None:
         """Have everybody go by `wanted`: nothing here may fail."""
         parts, services = self._parts, self._parts.services
         parts.log_as(wanted)  # first: it hides the new secrets
         sections = {key.partition(".")[0] for key in changed}
         log.info("config_reloaded", changed=list(changed))
-        parts.access.change_password(wanted.security.token)
+        parts.entry.change(wanted, certificate)
         parts.uploads.max_bytes, parts.uploads.max_open = wanted.limits.upload_bytes, wanted.limits.uploads
         parts.workers.allow_waiting(wanted.limits.waiting)
         services.maintenance.allow(wanted.limits.ingest_s)

@@ -10,7 +10,8 @@ from dejavud.config import Address, Config, Loaded, load, parse_address, parse_a
 from dejavud.config.loading import config_of, settings_of_toml
 from dejavud.config.printing import as_toml
 from dejavud.config.reloading import RESTART, needs_restart, taken_over
-from dejavud.config.sections import RULES, keys
+from dejavud.config.rules import RULES
+from dejavud.config.sections import keys
 from dejavud.errors import InvalidConfig
 from dejavud.fingerprint.profiles import PROFILES
 from dejavud.matching.matcher import MatchRules

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from dejavud.config.credentials import DATABASE_PASSWORD, credentials_of, with_password
 from dejavud.config.resolving import check_engine, check_exposure, resolved
-from dejavud.config.sections import RULES, SECRETS, Config, Key, keys
+from dejavud.config.rules import RULES
+from dejavud.config.sections import SECRETS, Config, Key, keys
 from dejavud.config.tables import is_table, tables_of
 from dejavud.errors import InvalidConfig
 

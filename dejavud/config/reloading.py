@@ -25,6 +25,7 @@ RESTART = frozenset(
         "websocket",
         "control",
         "events",
+        "tls",
         "limits.upload_s",
         "workers",
         "shutdown",

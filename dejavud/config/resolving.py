@@ -37,6 +37,14 @@ def resolved(config: Config, environment: Mapping[str, str], working_dir: Path, 
         data=data,
         control=replace(config.control, endpoint=control),
         events=replace(config.events, endpoint=events),
+        tls=replace(
+            config.tls,
+            **{
+                name: str(_folder(path, environment, working_dir))
+                for name, path in (("certificate", config.tls.certificate), ("key", config.tls.key))
+                if path
+            },
+        ),
         hooks=resolved_hooks(config.hooks, environment, origins, lambda text: _folder(text, environment, working_dir)),
     )
 
@@ -95,19 +103,33 @@ def check_exposure(config: Config, origins: Mapping[str, str]) -> None:
                 f'{section}.listen = ["{address}"] instead, and give each client a key: dejavuctl keys add NAME'
             )
             raise InvalidConfig(origin=origins.get(f"{section}.endpoint", "default"), reason=reason)
+    check_tls(config, origins)
     if config.security.token:
         return
     wide = {
         "http.listen": [a for a in config.http.listen if not parse_address(a).is_loopback],
         "websocket.listen": [a for a in config.websocket.listen if not parse_address(a).is_loopback],
     }
+    from dejavud.services.tokens import read_tokens  # noqa: PLC0415 - brings OpenSSL along, which --help need not wait for
+
     for key, addresses in wide.items():
-        if addresses:
+        if addresses and not read_tokens(Path(config.data.dir)):
             reason = (
-                f"{key} = {addresses[0]!r} can be reached from other machines, and nothing asks who they are: set security.token "
-                f"in conf (or DEJAVUD_SECURITY_TOKEN), which every client must then send, or listen on 127.0.0.1"
+                f"{key} = {addresses[0]!r} can be reached from other machines, and nothing asks who they are: make a token for each "
+                "(dejavuctl tokens add NAME, while the daemon listens on 127.0.0.1), or set security.token in conf (or "
+                "DEJAVUD_SECURITY_TOKEN), which every client must then send, or listen on 127.0.0.1"
             )
             raise InvalidConfig(origin=origins.get(key, "default"), reason=reason)
+
+
+def check_tls(config: Config, origins: Mapping[str, str]) -> None:
+    """Raise `InvalidConfig` where a certificate is without its key, or the other way round."""
+    given = {"tls.certificate": config.tls.certificate, "tls.key": config.tls.key}
+    if any(given.values()) and not all(given.values()):
+        key, missing = sorted(given, key=lambda name: not given[name])
+        raise InvalidConfig(
+            origin=origins.get(key, "default"), reason=f"{key} is set and {missing} is not: TLS needs both"
+        )
 
 
 def _home(environment: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -12,15 +13,17 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import wrap_app
 from starlette.datastructures import Headers
+from structlog.contextvars import bind_contextvars
 
 from dejavud.errors import Busy
+from dejavud.interfaces.cross_origin import headers_for, preflight
 from dejavud.interfaces.guard import Guard
 from dejavud.interfaces.http_body import Body, BodyLimits
 from dejavud.interfaces.http_connection import run_connection
 from dejavud.interfaces.http_events import EVENTS_PATH, EventFeed
 from dejavud.interfaces.http_pages import Pages, is_page
 from dejavud.interfaces.http_routes import BODY, CLIENT, PROBE_PATHS, Routes, error_response, known_error
-from dejavud.interfaces.serving import Gone, serve_until_cancelled
+from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
 from dejavud.services.access import Access
 from dejavud.services.requests import CANCELLED, sane_id
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from dejavud.interfaces.tcp import PacedStream
+    from dejavud.interfaces.tls import Tls
     from dejavud.services.commands import CommandTable
     from dejavud.services.events import EventHub
     from dejavud.services.requests import Request
@@ -56,6 +60,7 @@ class HttpSettings:
 
     socket : one that listens there already; None opens one.
     access : who is let in; nobody has to show anything for ``/healthz`` and ``/readyz``.
+    tls : what is spoken; None speaks plainly.
     max_requests : in work at a time, `Busy` beyond; max_subscribers : to events; max_connections : open at a time.
     body_idle_s, body_total_s : how long a body may pause, and take.
     send_s : how long a client may not read its answer.
@@ -69,7 +74,8 @@ class HttpSettings:
     port: int = HTTP_PORT
     socket: socket.socket | None = None
     access: Access = field(default_factory=Access)
-    max_requests: int = 64
+    tls: Tls | None = None
+    max_requests: int = 512
     max_subscribers: int = 1000
     max_connections: int = 1536
     body_idle_s: float = 15.0
@@ -106,13 +112,14 @@ async def serve_http(
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_close_idle_connections, stop, context)
-            task_status.started(url_of(listener, "http"))
+            task_status.started(url_of(listener, "http" if settings.tls is None else "https"))
             await serve_connections(
                 listener,
                 handle=handle,
                 refuse=_refuse_connection,
                 limits=ConnectionLimits(settings.max_connections, settings.send_s),
                 stop=stop,
+                tls=settings.tls,
             )
 
     await serve_until_cancelled(run, grace_s=settings.grace_s, task_status=task_status)
@@ -146,18 +153,20 @@ class _Application:
 
     def __init__(self, routes: Routes, uploads: UploadStore, settings: HttpSettings) -> None:
         self._guard = Guard(settings.host, settings.access)
-        self._limits = BodyLimits(settings.body_idle_s, settings.body_total_s)
+        self._body_limits = BodyLimits(settings.body_idle_s, settings.body_total_s)
         self._requests = _Room(settings.max_requests, "requests")
         self._subscribers = _Room(settings.max_subscribers, "subscribers to events")
         self._uploads = uploads
-        self._log = routes.requests
+        self._log, self._limits = routes.requests, routes.limits
         self._router = routes.router(Pages(settings.websockets).routes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        body = Body(dict(headers), receive, self._limits, self._uploads.max_bytes)
+        body = Body(dict(headers), receive, self._body_limits, self._uploads.max_bytes)
         with self._log.opened("http", sane_id(headers.get(REQUEST_ID.decode(), ""))) as request:
-            exchange = _Exchange(send, body, request.id)
+            exchange = _Exchange(
+                send, body, request.id, headers_for(scope["headers"], self._guard.access.allowed_origins)
+            )
             try:
                 await self._answer(scope, body, exchange, request)
                 await exchange.finish()
@@ -173,13 +182,24 @@ class _Application:
     async def _answer(self, scope: Scope, body: Body, exchange: _Exchange, request: Request) -> None:
         """Answer one request, well or with an error; raises `Gone` when nobody waits for it."""
         scope = {**scope, "app": self, "state": {BODY: body}}
+        headers, path, address = scope["headers"], scope["path"], scope["client"][0]
+        bind_contextvars(client=address)
         try:
-            self._guard.check_sender(scope["headers"])
-            if scope["path"] in PROBE_PATHS or is_page(scope["path"]):
+            self._guard.check_sender(headers, is_get=scope["method"] in {"GET", "HEAD"})
+            if exchange.is_of_allowed_page and (answer := preflight(scope["method"], headers)) is not None:
+                await answer(scope, body.receive, exchange.send)
+                return
+            if path in PROBE_PATHS or is_page(path):
                 await self._router(scope, body.receive, exchange.send)
                 return
-            scope["state"][CLIENT] = self._guard.admit(scope["headers"], scope["client"][0])
-            with (self._subscribers if scope["path"] == EVENTS_PATH else self._requests).taken():
+            scope["state"][CLIENT] = client = self._guard.admit(headers, address)
+            if path == EVENTS_PATH:
+                self._limits.count(client)
+                with self._subscribers.taken():
+                    until_shut_out = partial(self._guard.access.until_shut_out, client)
+                    await run_unless(until_shut_out, partial(self._router, scope, body.receive, exchange.send))
+                return
+            with self._limits.admitted(client), self._requests.taken():
                 await self._router(scope, body.receive, exchange.send)
         except Gone:
             raise
@@ -216,9 +236,10 @@ class _Exchange:
     full queue of unread pieces would keep hypercorn's own last message from ever being delivered.
     """
 
-    def __init__(self, send: Send, body: Body, request_id: str) -> None:
+    def __init__(self, send: Send, body: Body, request_id: str, for_page: list[tuple[bytes, bytes]]) -> None:
         self.status = self.n_bytes = 0
-        self._id = request_id.encode()
+        self.is_of_allowed_page = bool(for_page)
+        self._headers = [(REQUEST_ID, request_id.encode()), *for_page]
         self._send = send
         self._body = body
 
@@ -226,7 +247,7 @@ class _Exchange:
         """Send all of a message but the end of the answer, which `finish` sends."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), (REQUEST_ID, self._id)]}
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         if message["type"] == "http.response.body":
             self.n_bytes += len(message.get("body", b""))
             message = {**message, "more_body": True}

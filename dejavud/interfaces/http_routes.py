@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from dejavud.errors import (
     ListenerNotFound,
     MethodNotAllowed,
     NotFound,
+    RateLimited,
     TrackNotFound,
     Unauthorized,
 )
@@ -86,7 +88,7 @@ class Routes:
         self._table = table
         self._uploads = uploads
         self._feed = feed
-        self.requests = table.requests
+        self.requests, self.limits = table.requests, table.limits
 
     def router(self, more: Iterable[Route] = ()) -> Router:
         """Return the table of addresses, with `more`."""
@@ -292,6 +294,8 @@ def error_response(scope: Scope, error: DejavudError) -> Response:
     status = _REQUEST_TIMEOUT if isinstance(error, SlowBody) else codes_of(error.code).http
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
+    if isinstance(error, RateLimited):
+        headers["retry-after"] = str(math.ceil(error.retry_after_s))
     if status == _UNAVAILABLE:
         headers["retry-after"] = "1"
     body = {"message": error.message} if scope["path"] == UPLOAD_PATH else {"error": error_body(error)}

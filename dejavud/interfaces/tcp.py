@@ -19,8 +19,11 @@ from dejavud.errors import AddressInUse, InvalidConfig
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from dejavud.interfaces.tls import Tls
+
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
 _BACKLOG = 128
+_HANDSHAKE_S = 10.0
 _LINGER_S = 1.0
 _LINGER_READ_BYTES = 1 << 16
 _SHARE_OF_DESCRIPTORS = 3
@@ -41,10 +44,14 @@ class ConnectionLimits:
 
 
 class PacedStream(trio.abc.HalfCloseableStream):
-    """A TCP connection whose sends have a deadline."""
+    """A TCP connection whose sends have a deadline.
 
-    def __init__(self, stream: trio.SocketStream, send_s: float) -> None:
-        self._stream = stream
+    tls : what it is spoken over with; None speaks plainly.
+    """
+
+    def __init__(self, stream: trio.SocketStream, send_s: float, tls: Tls | None = None) -> None:
+        self._tcp = stream
+        self._stream: trio.abc.Stream = stream if tls is None else tls.wrap(stream)
         self._send_s = send_s
         self.socket = stream.socket
 
@@ -53,9 +60,21 @@ class PacedStream(trio.abc.HalfCloseableStream):
         with trio.move_on_after(self._send_s) as scope:
             await self._stream.send_all(data)
         if scope.cancelled_caught:
-            await trio.aclose_forcefully(self._stream)  # half an answer: nothing more can be said here
+            await trio.aclose_forcefully(self._tcp)  # half an answer: nothing more can be said here
             reason = "the client does not read"
             raise trio.BrokenResourceError(reason)
+
+    async def is_greeted(self) -> bool:
+        """Shake hands, where TLS is spoken, and tell whether the client did: one that does not speak it, or is slow, is no error of ours."""
+        if not isinstance(self._stream, trio.SSLStream):
+            return True
+        try:
+            with trio.move_on_after(_HANDSHAKE_S) as scope:
+                await self._stream.do_handshake()
+        except trio.BrokenResourceError as error:
+            _LOG.debug("tls_refused", reason=str(error.__cause__ or error))
+            return False
+        return not scope.cancelled_caught
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until a send may go on."""
@@ -67,7 +86,7 @@ class PacedStream(trio.abc.HalfCloseableStream):
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent."""
-        await self._stream.send_eof()
+        await self._tcp.send_eof()
 
     async def aclose(self) -> None:
         """Close the connection.  Idempotent."""
@@ -129,6 +148,7 @@ async def serve_connections(
     refuse: Callable[[PacedStream], Awaitable[None]],
     limits: ConnectionLimits,
     stop: trio.Event,
+    tls: Tls | None = None,
 ) -> None:
     """Give each connection to `handle`, to `refuse` when there are too many; after `stop` only finish those there are.
 
@@ -140,12 +160,13 @@ async def serve_connections(
     async def contained(raw: trio.SocketStream) -> None:
         nonlocal n_open
         n_open += 1
-        stream = PacedStream(raw, limits.send_s)
+        stream = PacedStream(raw, limits.send_s, tls)
         for option, value in _KEEP_ALIVE:
             raw.setsockopt(socket.IPPROTO_TCP, option, value)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
-            await (handle if n_open <= max_connections else refuse)(stream)
+            if await stream.is_greeted():
+                await (handle if n_open <= max_connections else refuse)(stream)
         except Exception:  # noqa: BLE001 - the border of one connection
             _LOG.exception("connection_failed", service=str(listener.socket.getsockname()))
         finally:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import structlog
 import trio
+from structlog.contextvars import bind_contextvars
 from trio_websocket import ConnectionClosed, wrap_server_stream
 
-from dejavud.errors import Busy, DejavudError
+from dejavud.errors import Busy, DejavudError, RateLimited, Unauthorized
 from dejavud.interfaces import legacy
 from dejavud.interfaces.guard import Guard
 from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
@@ -30,12 +33,15 @@ if TYPE_CHECKING:
     from trio_websocket import WebSocketConnection, WebSocketRequest
 
     from dejavud.interfaces.tcp import PacedStream
+    from dejavud.interfaces.tls import Tls
     from dejavud.services.clients import Client
     from dejavud.services.commands import CommandTable
     from dejavud.services.events import EventHub
     from dejavud.services.uploads import UploadStore
 
 _LOG: structlog.stdlib.BoundLogger = structlog.get_logger()
+TOKEN_SUBPROTOCOL = "dejavud.token."  # noqa: S105 - what stands before one
+"""So begins a subprotocol that is offered and never taken: the token follows."""
 _RECEIVE_BYTES = 1 << 16
 _REFUSED_MAX = 32
 """Connections beyond the limit that are told so; those beyond that are closed without a word."""
@@ -49,6 +55,7 @@ class WebSocketSettings:
 
     socket : one that listens there already; None opens one.
     access : who is let in, by what the handshake shows (``Authorization: Bearer``).
+    tls : what is spoken; None speaks plainly.
     max_message_bytes : larger messages close the connection with 1009.
     upload_s : how long the sound of one request of ``dejavud.v1`` may take to come.
     max_connections : open at a time; further handshakes are answered 503.
@@ -63,6 +70,7 @@ class WebSocketSettings:
     port: int = WEBSOCKET_PORT
     socket: socket.socket | None = None
     access: Access = field(default_factory=Access)
+    tls: Tls | None = None
     max_message_bytes: int = 16 << 20
     upload_s: float = 600.0
     max_connections: int = 128
@@ -89,13 +97,14 @@ async def serve_websocket(
 
     async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
         server = _Server(table, uploads, hub, settings, stop)
-        task_status.started(url_of(listener, "ws"))
+        task_status.started(url_of(listener, "ws" if settings.tls is None else "wss"))
         await serve_connections(
             listener,
             handle=server.connection,
             refuse=_close_without_a_word,
             limits=ConnectionLimits(settings.max_connections + _REFUSED_MAX, settings.send_s),
             stop=stop,
+            tls=settings.tls,
         )
 
     await serve_until_cancelled(run, grace_s=settings.grace_s, task_status=task_status)
@@ -153,13 +162,18 @@ class _Server:
         except DejavudError as error:
             body = encode({"error": error_body(error)})
             headers = [(b"Content-Type", b"application/json")]
+            if isinstance(error, RateLimited):
+                headers.append((b"Retry-After", str(math.ceil(error.retry_after_s)).encode()))
             await request.reject(codes_of(error.code).http, extra_headers=headers, body=body)
             return
         is_v1 = SUBPROTOCOL in request.proposed_subprotocols
         connection = await request.accept(subprotocol=SUBPROTOCOL if is_v1 else None)
         try:
-            reason = await (self._serve_v1 if is_v1 else self._exchange)(connection, client)
+            serve = partial(self._serve_v1 if is_v1 else self._exchange, connection, client)
+            reason = await run_unless(partial(self._guard.access.until_shut_out, client), serve)
             await self._close(connection, _GOING_AWAY, reason)
+        except Gone:
+            await self._close(connection, codes_of(Unauthorized.code).close, Unauthorized.code)
         except ConnectionClosed as closed:
             _LOG.debug("websocket_closed", reason=str(closed.reason))
         except Exception:
@@ -178,12 +192,21 @@ class _Server:
             await connection.aclose(code, reason)
 
     def _admit(self, request: WebSocketRequest, address: str) -> Client:
-        # Every browser sends an Origin here, and a page on a name of its own has that name in it: no need of the Host.
-        self._guard.check_sender(request.headers, host_matters=False)
-        client = self._guard.admit(request.headers, address)
+        bind_contextvars(client=address)
+        self._guard.check_sender(request.headers)
+        client = self._guard.admit(request.headers, address, _offered_token(request))
+        self._table.limits.count(client)
         if self._n_connections > self._settings.max_connections:
             raise Busy(what=f"{self._settings.max_connections} WebSocket connections")
         return client
+
+
+def _offered_token(request: WebSocketRequest) -> str | None:
+    """Return the token that stands among the subprotocols, as browsers cannot send it otherwise; what is no letter there is %-encoded."""
+    for offered in request.proposed_subprotocols:
+        if offered.startswith(TOKEN_SUBPROTOCOL):
+            return unquote(offered.removeprefix(TOKEN_SUBPROTOCOL))
+    return None
 
 
 def _request_id(request: WebSocketRequest) -> str | None:
@@ -228,7 +251,8 @@ class _OldExchange:
         with self._table.requests.opened("websocket") as request:
             request.fields["received_bytes"] = len(message)
             try:
-                found = await run_unless(self._until_closed, partial(self._recognize, message))
+                with self._table.limits.admitted(self._client):
+                    found = await run_unless(self._until_closed, partial(self._recognize, message))
             except Gone:
                 request.outcome = CANCELLED
                 raise ConnectionClosed(self._connection.closed) from None

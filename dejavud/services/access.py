@@ -2,44 +2,97 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+import ipaddress
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TYPE_CHECKING
 
-from dejavud.errors import Unauthorized
+import trio
+
+from dejavud.errors import RateLimited, Unauthorized
+from dejavud.services.client_limits import Buckets
 from dejavud.services.clients import EVERYTHING, LOCAL, Client
+from dejavud.services.tokens import PASSWORD_NAME, digest_of
 
-PASSWORD_NAME = "security.token"  # noqa: S105 - what he is called who has the token that conf sets
-"""The name of those who show the token of the conf file."""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from dejavud.services.tokens import Token
+
+WRONG_A_SECOND, WRONG_AT_ONCE = 0.2, 10
+"""How many wrong tokens may be tried from one address: 17 000 a day."""
 
 
 class Access:
-    """The tokens there are; they may change while doors are open.
+    """The tokens there are; they may change while doors are open, which takes effect at once.
 
     password : the token of the conf file, which gives every scope; empty where there is none.
+    allowed_hosts : names by which the daemon may be called from a browser where nobody needs a token, beside those of this machine.
+    allowed_origins : pages of other places that may use it, as browsers call them (``https://radio.example``).
     """
 
-    def __init__(self, password: str = "") -> None:
-        self._password = b""
-        self.change_password(password)
+    def __init__(
+        self, password: str = "", tokens: Iterable[Token] = (), clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._password = digest_of(password) if password else ""
+        self._tokens = {token.name: token for token in tokens}
+        self._wrong = Buckets(WRONG_A_SECOND, WRONG_AT_ONCE, clock)
+        self._changed, self.used = trio.Event(), trio.Event()
+        self.allowed_hosts: Collection[str] = ()
+        self.allowed_origins: Collection[str] = ()
 
-    def change_password(self, password: str) -> None:
-        """Take another token of the conf file from now on, none where it is empty."""
-        self._password = _digest(password) if password else b""
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """Return the tokens but that of the conf file, by name."""
+        return tuple(sorted(self._tokens.values(), key=lambda token: token.name))
 
     @property
     def asks(self) -> bool:
-        """Whether there is any token: where there is none, whoever reaches a door that only this machine can reach may do everything."""
-        return bool(self._password)
+        """Whether there is any token: where there is none, whoever reaches a door of this machine's own may do everything."""
+        return bool(self._password or self._tokens)
+
+    def change_password(self, password: str) -> None:
+        """Take another token of the conf file from now on, none where it is empty."""
+        self._password = digest_of(password) if password else ""
+        self._tell_change()
+
+    def add(self, token: Token) -> None:
+        """Let those in who have this, too."""
+        self._tokens[token.name] = token
+        self._tell_change()
+
+    def remove(self, name: str) -> None:
+        """Let nobody in by the token of this name any more."""
+        del self._tokens[name]
+        self._tell_change()
+
+    def _tell_change(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
 
     def admit(self, token: str | None, address: str, *, is_wide: bool = False) -> Client:
-        """Return who shows `token` at a door that is asked from `address`; raises `Unauthorized`.
+        """Return who shows `token` at a door that is asked from `address`; raises `Unauthorized`, or `RateLimited` after too many wrong ones.
 
         is_wide : other machines can reach the door: nobody is let in there without a token, even where there is none to be had.
         """
+        address = address_name(address)
         if not self.asks and not is_wide:
             return Client(address, EVERYTHING)
-        if token is not None and hmac.compare_digest(self._password, _digest(token)):
-            return Client(PASSWORD_NAME, EVERYTHING)
+        if token is None:
+            raise Unauthorized
+        digest = digest_of(token)
+        found = self._found(digest)
+        if found is not None:
+            self._note_use(found)
+            return Client(found.name, found.scopes, proof=digest)
+        # Ours cannot be guessed, so they are taken before this, and nobody is shut out by what others try from his address.
+        if wait_s := self._wrong.wait_s(address):
+            raise RateLimited(client=address, what="wrong tokens", retry_after_s=round(wait_s + 0.05, 1))
+        if self._password and hmac.compare_digest(self._password, digest):
+            return Client(PASSWORD_NAME, EVERYTHING, proof=digest)
+        self._wrong.take(address)
         raise Unauthorized
 
     def admit_owner(self, token: str | None) -> Client:
@@ -48,6 +101,39 @@ class Access:
             self.admit(token, LOCAL.name)
         return LOCAL
 
+    async def until_shut_out(self, client: Client) -> None:
+        """Return when one who was let in would be no more: his token was removed or changed, or is asked for by now."""
+        while client.is_local or self._is_let_in(client):
+            await self._changed.wait()
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    def _is_let_in(self, client: Client) -> bool:
+        if not client.proof:
+            return not self.asks
+        return client.proof == self._password or self._found(client.proof) is not None
+
+    def _found(self, digest: str) -> Token | None:
+        """Return the token with a digest, in a time that says nothing of how near it was to which."""
+        found = None
+        for token in self._tokens.values():
+            if hmac.compare_digest(token.sha256, digest):
+                found = token
+        return found
+
+    def _note_use(self, token: Token) -> None:
+        now = datetime.now(UTC).isoformat(timespec="minutes")
+        if token.last_used_at != now:
+            self._tokens[token.name] = replace(token, last_used_at=now)
+            self.used.set()
+
+
+def address_name(address: str) -> str:
+    """Return what those at an address are called: the address, and of IPv6 the network of 64 bits, as one machine has all of that."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(parsed) if parsed.is_loopback else str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -100,6 +100,7 @@ class Client:
     name: str
     scopes: frozenset[Scope]
     is_local: bool = False
+    proof: str = field(default="", repr=False)
 
     def may(self, *scopes: Scope | None) -> bool:
         """Tell whether he has one of these scopes."""
