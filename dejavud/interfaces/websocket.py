@@ -193,7 +193,8 @@ class _Server:
 
     def _admit(self, request: WebSocketRequest, address: str) -> Client:
         bind_contextvars(client=address)
-        self._guard.check_sender(request.headers)
+        host = request._event.host.encode()  # noqa: SLF001 - trio-websocket shows every header but this one
+        self._guard.check_sender([(b"host", host), *request.headers])
         client = self._guard.admit(request.headers, address, _offered_token(request))
         self._table.limits.count(client)
         if self._n_connections > self._settings.max_connections:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dejavuctl.keys import new_key, reachable, write_key
+from dejavuctl.scopes import EXPLAINED, USUAL, add_scopes
 from dejavud.wire.codes import EXIT_MATCHED
 
 if TYPE_CHECKING:
@@ -12,31 +13,24 @@ if TYPE_CHECKING:
 
     from dejavuctl.session import Session
 
-SCOPES = ("recognize", "read", "write", "admin")
 DESCRIPTION = """\
 Lets a client of another machine in, over ZeroMQ on TCP (control.listen and events.listen in the daemon's conf). Makes its keys and prints
 the file that it needs, once: the daemon keeps the public key only. Run it on the daemon's machine, or there by ssh."""
-EXAMPLES = """\
+EXAMPLES = f"""\
 examples:
   ssh radio dejavuctl keys add laptop > radio.key      makes the key, on the laptop …
   dejavuctl --key radio.key recognize clip.wav         … where it is used from then on (or DEJAVUD_KEY=radio.key)
   dejavuctl keys add kitchen --scope write --to kitchen.key
   dejavuctl keys add laptop PUBLICKEY                  of a client that made its keys itself (dejavuctl keys new)
 
-scopes: recognize (ask what is playing), read (see the library, the history, listeners, events), write (and change them), admin (everything)"""
+{EXPLAINED}"""
 
 
 def configure(parser: ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("name", metavar="NAME", help="what the client is called")
     parser.add_argument("public", metavar="PUBLICKEY", nargs="?", help="the client's own (default: makes a pair)")
-    parser.add_argument(
-        "--scope",
-        metavar="SCOPE",
-        action="append",
-        choices=SCOPES,
-        help="what it may do; may be given again (default: recognize and read)",
-    )
+    add_scopes(parser, "it")
     parser.add_argument(
         "--to", metavar="FILE", help="write the client's file there, for you alone, instead of printing it"
     )
@@ -49,7 +43,7 @@ def check(options: Namespace) -> None:
 
 def run(options: Namespace, session: Session) -> int:
     """Add the key, and print or write what the client needs."""
-    scopes = options.scope or ["recognize", "read"]
+    scopes = options.scopes or USUAL
     with session.connect() as connection:
         before = connection.call("keys.list", {})
         places = {door: reachable(found, options.host) for door, found in before["endpoints"].items()}
