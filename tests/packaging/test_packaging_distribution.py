@@ -53,7 +53,7 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 def test_the_wheel_installs_two_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     """No top-level `clients`, `tests` or `conf` lands in a user's site-packages."""
     tops = {name.split("/")[0] for name in wheel.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"dejavud", "dejavuctl"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"dejavud", "dejavuctl", "dejavud_client"}
 
 
 def test_the_wheel_says_that_it_is_typed(wheel: zipfile.ZipFile) -> None:
@@ -66,7 +66,7 @@ def test_both_console_scripts_lead_to_something_callable(wheel: zipfile.ZipFile)
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     entries = ConfigParser()
     entries.read_string(wheel.read(name).decode())
-    assert set(entries["console_scripts"]) == {"dejavud", "dejavuctl"}
+    assert set(entries["console_scripts"]) == {"dejavud", "dejavuctl", "dejavud_client"}
     for target in entries["console_scripts"].values():
         module, function = target.split(":")
         assert callable(getattr(importlib.import_module(module), function))
