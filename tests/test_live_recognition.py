@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
+import re
+import subprocess
+import sys
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +23,6 @@ from dejavuctl.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from daemon_process import RunningDaemon
     from trio_websocket import WebSocketConnection
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from dejavud.wire.messages import RequestId
 
 RATE_HZ = 48_000
+CLIENT = Path(__file__).parents[1] / "clients" / "ws_client.py"
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +131,36 @@ def by_feed(control: str, raw: bytes) -> dict[str, Any]:
         assert first < len(raw) - 96_000
         assert result_of(connection.send("feed.close", {"feed": feed}))["wanted"] is False
         return result_of(query)
+
+
+async def test_the_client_recognizes_what_comes_through_a_pipe(sound: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    """`ws_client.py --stream` answers while its pipe is still open, says meanwhile what it knows, and ends; raw or encoded."""
+    raw = bytes(4 * RATE_HZ) + (np.clip(sound[5 * RATE_HZ :], -1, 1) * 32767).astype("<i2").tobytes()
+    async with knowing(sound, tmp_path) as daemon:
+        url = (await daemon.ask("status"))["endpoints"]["websocket"][0]
+        for data, words in ((raw, ["--pcm", "s16le:48000:1"]), (encoded(sound, RATE_HZ, "mp3"), [])):
+            command = [sys.executable, str(CLIENT), "--stream", "--url", url, *words, "-"]
+            process = await trio.lowlevel.open_process(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send_without_end, process.stdin, data)
+                with trio.fail_after(30):
+                    said = json.loads(b"".join([piece async for piece in process.stdout]))
+                    told = b"".join([piece async for piece in process.stderr]).decode()
+                    assert await process.wait() == 0
+                nursery.cancel_scope.cancel()
+            assert said["matches"][0]["track"]["title"] == "the piece"
+            assert said["query"]["source"] == "-"
+            assert not words or re.match(r"heard 1\.\d s at -120 dB\n", told)
+
+
+async def send_without_end(pipe: trio.abc.SendStream, data: bytes) -> None:
+    """Send sound as fast as it is taken, and leave the pipe open; whoever reads it may leave."""
+    with suppress(trio.BrokenResourceError):
+        for first in range(0, len(data), 19_200):
+            await pipe.send_all(data[first : first + 19_200])
+        await trio.sleep_forever()

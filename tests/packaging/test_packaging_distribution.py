@@ -50,7 +50,7 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
     return HeaderParser().parsestr(wheel.read(name).decode())
 
 
-def test_the_wheel_installs_two_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_installs_three_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     """No top-level `clients`, `tests` or `conf` lands in a user's site-packages."""
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"dejavud", "dejavuctl", "dejavud_client"}
@@ -66,7 +66,7 @@ def test_both_console_scripts_lead_to_something_callable(wheel: zipfile.ZipFile)
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     entries = ConfigParser()
     entries.read_string(wheel.read(name).decode())
-    assert set(entries["console_scripts"]) == {"dejavud", "dejavuctl", "dejavud_client"}
+    assert set(entries["console_scripts"]) == {"dejavud", "dejavuctl"}
     for target in entries["console_scripts"].values():
         module, function = target.split(":")
         assert callable(getattr(importlib.import_module(module), function))
