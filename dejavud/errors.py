@@ -196,6 +196,41 @@ class JobNotFound(DejavudError):
     template = "there is no job {job!r}; the last ones that have ended are kept, and older ones are not"
 
 
+class ListenerExists(DejavudError):
+    """A listener is called that already."""
+
+    code = "listener_exists"
+    template = "there is a listener {name!r} already, on {source}"
+
+
+class TooManyListeners(DejavudError):
+    """There are as many listeners as there may be."""
+
+    code = "too_many_listeners"
+    template = "there are {n} listeners, which is all that there may be; remove one first"
+
+
+class HookNotFound(DejavudError):
+    """No hook has this name, or none is switched on."""
+
+    code = "hook_not_found"
+    template = "{reason}; there are: {known}"
+
+
+class NothingSelected(DejavudError):
+    """Nothing says which of many are to be changed; for all of them, that has to be said."""
+
+    code = "nothing_selected"
+    template = "say which {what}: {how}"
+
+
+class DeviceNotFound(DejavudError):
+    """No device that records has this name or number."""
+
+    code = "device_not_found"
+    template = "{reason}"
+
+
 class ListenerNotFound(DejavudError):
     """No listener has this name."""
 

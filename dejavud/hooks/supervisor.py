@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import trio
 
-from dejavud.errors import InvalidConfig, InvalidRequest
+from dejavud.errors import HookNotFound, InvalidConfig
 from dejavud.hooks.base import HookEnded, HookFailed, printable
 from dejavud.services.events import made_event
 
@@ -182,7 +182,7 @@ class Hooks:
         if not chosen:
             known = ", ".join(hook.name for hook in self._hooks) or "none: see [hooks] in the daemon's conf"
             what = "no hook is switched on" if params.name is None else f"there is no hook {printable(params.name)!r}"
-            raise InvalidRequest(reason=f"{what}; there are: {known}")
+            raise HookNotFound(reason=what, known=known)
         data = {**SAMPLE, "started_at": datetime.now(UTC).isoformat()}
         sample = made_event(self._hub.daemon, "match.started", None, data)
         tests: list[dict[str, Any]] = []

@@ -18,11 +18,13 @@ from structlog.contextvars import bind_contextvars
 from dejavud.errors import Busy
 from dejavud.interfaces.cross_origin import headers_for, preflight
 from dejavud.interfaces.guard import Guard
+from dejavud.interfaces.http_answers import error_response, known_error
 from dejavud.interfaces.http_body import Body, BodyLimits
 from dejavud.interfaces.http_connection import run_connection
-from dejavud.interfaces.http_events import EVENTS_PATH, EventFeed
+from dejavud.interfaces.http_events import EventFeed
+from dejavud.interfaces.http_operation import EVENTS_PATH
 from dejavud.interfaces.http_pages import Pages, is_page
-from dejavud.interfaces.http_routes import BODY, CLIENT, PROBE_PATHS, Routes, error_response, known_error
+from dejavud.interfaces.http_routes import BODY, CLIENT, PROBE_PATHS, Routes
 from dejavud.interfaces.serving import Gone, run_unless, serve_until_cancelled
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
 from dejavud.services.access import Access
@@ -104,7 +106,9 @@ async def serve_http(
 
     async def run(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
         feed = EventFeed(hub, stop, settings.heartbeat_s)
-        app = wrap_app(_Application(Routes(table, uploads, feed), uploads, settings), 0, "asgi")
+        app = wrap_app(
+            _Application(Routes(table, uploads, feed, lambda: settings.access.asks), uploads, settings), 0, "asgi"
+        )
         context = WorkerContext(None)
 
         async def handle(stream: PacedStream) -> None:

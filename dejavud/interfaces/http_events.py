@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dejavud.interfaces.http_body import Body
     from dejavud.services.events import Delivery, EventHub, Subscription
 
-EVENTS_PATH = "/v1/events"
 LAST_EVENT_ID = "last-event-id"
 _PLACE = re.compile(r"(?:([0-9a-f]{16}):)?([0-9]{1,18})")
 _RETRY_MS = 2000
@@ -46,14 +45,14 @@ class EventFeed:
     stop: trio.Event
     heartbeat_s: float = 15.0
 
-    def asked_for(self, query: Mapping[str, str], last_event_id: str | None) -> Topics:
+    def asked_for(self, query: Mapping[str, Any], last_event_id: str | None) -> Topics:
         """Return what a request asks for; where it reconnects it says so, and that goes before ``after``.
 
         Raises `InvalidRequest`.
         """
         params: dict[str, Any] = {}
         if query.get("topics"):
-            params["topics"] = query["topics"].split(",")
+            params["topics"] = query["topics"]
         place = query.get("after") if last_event_id is None else last_event_id
         if place is not None:
             parts = _PLACE.fullmatch(place.strip())

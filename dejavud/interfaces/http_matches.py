@@ -21,20 +21,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-SELECTION: dict[str, type] = {
-    "ids": tuple,
-    "listener": str,
-    "tracks": list,
-    "search": str,
-    "since": str,
-    "until": str,
-    "day": str,
-    "min_heard_s": float,
-    "zone": str,
-}
-"""The query parameters that say which plays are meant; lists are separated by commas."""
-CSV_PATH = "/v1/matches.csv"
-
 
 class PlayCsv:
     """The answer that holds every play that is meant, newest first: an ASGI response.

@@ -7,7 +7,6 @@ JSON object.  A transport calls `CommandTable.call` with what it received and tr
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from dejavud.errors import InvalidRequest, ShuttingDown, UnknownCommand
 from dejavud.services.client_limits import ClientLimits
 from dejavud.services.clients import NOBODY, Client, Scope
 from dejavud.services.requests import Requests
-from dejavud.wire.schemas import is_required
+from dejavud.wire.schemas import alternatives, is_required
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -118,6 +117,10 @@ class CommandTable:
         """
         return await self.requests.run(name, partial(self._run, self._command(name), params, call))
 
+    def params_of(self, name: str) -> type:
+        """Return the dataclass of a command's parameters; raises `UnknownCommand`."""
+        return self._command(name).params
+
     def may_go_on(self, name: str) -> bool:
         """Tell whether a command may be begun as a job that goes on when its caller is gone."""
         return self.jobs is not None and self.jobs.may_take_long(name)
@@ -182,23 +185,32 @@ _JSON_NAMES = {int: "a whole number", float: "a number", str: "a string", bool: 
 
 
 def _checked(name: str, hint: Any, value: Any) -> Any:  # noqa: ANN401 - any JSON value in, a value of type `hint` out
-    """Return `value` as `hint` wants it: int, float, str, bool, a list of one of them as a tuple, or None where allowed; raises ValueError by its rules."""
-    if typing.get_origin(hint) is typing.Annotated:
-        hint, *rules = typing.get_args(hint)
-        checked = _checked(name, hint, value)
-        for rule in rules if checked is not None else ():
-            rule.check(name, checked)
-        return checked
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
-        if typing.get_origin(option) is tuple and isinstance(value, list):
-            return tuple(_checked(name, typing.get_args(option)[0], item) for item in value)
-        if option is float and isinstance(value, int) and not isinstance(value, bool):
-            return _as_float(name, value)
-        if isinstance(option, type) and isinstance(value, option) and not (option is int and isinstance(value, bool)):
-            return value
-    wanted = " or ".join(_JSON_NAMES.get(option, "a list") for option in options)
+    """Return `value` as `hint` wants it: int, float, str, bool, a list of one of them as a tuple, or None where allowed.
+
+    Raises ValueError where a rule of the hint does not hold, `InvalidRequest` where it is of another type.
+    """
+    options = alternatives(hint)
+    for option, rules in options:
+        if not _is_of(option, value):
+            continue
+        if isinstance(value, list):
+            value = tuple(_checked(name, typing.get_args(option)[0], item) for item in value)
+        elif option is float and isinstance(value, int):
+            value = _as_float(name, value)
+        for rule in rules if value is not None else ():
+            rule.check(name, value)
+        return value
+    wanted = " or ".join(_JSON_NAMES.get(option, "a list") for option, _ in options)
     raise InvalidRequest(reason=f"the parameter {name!r} must be {wanted}, not {str(value)[:80]!r}")
+
+
+def _is_of(option: Any, value: object) -> bool:  # noqa: ANN401 - one type of an annotation
+    """Tell whether a JSON value is of a type: true and false are no numbers, whole numbers are numbers."""
+    if isinstance(value, bool) or option is bool:
+        return option is bool and isinstance(value, bool)
+    if typing.get_origin(option) is tuple:
+        return isinstance(value, list)
+    return isinstance(value, int | float if option is float else option)
 
 
 def _as_float(name: str, value: int) -> float:

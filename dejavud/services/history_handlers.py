@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from structlog.contextvars import bind_contextvars
 
-from dejavud.errors import InvalidRequest
+from dejavud.errors import InvalidRequest, NothingSelected
 from dejavud.index.entries import MAX_ID
 from dejavud.index.history.plays import Place, PlayFilter
 from dejavud.services.history_calendar import by_calendar
@@ -107,8 +107,8 @@ class RemovePlays(SelectPlays):
     def __post_init__(self) -> None:
         SelectPlays.__post_init__(self)
         if not self.everything and self.filter() == PlayFilter():
-            msg = "say which plays: by 'ids', 'listener', 'tracks', 'search', 'since', 'until', 'day' or 'min_heard_s', or say 'everything'"
-            raise ValueError(msg)
+            how = "by 'ids', 'listener', 'tracks', 'search', 'since', 'until', 'day' or 'min_heard_s', or say 'everything'"
+            raise NothingSelected(what="plays", how=how)
 
 
 class HistoryHandlers:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from structlog.contextvars import bind_contextvars
 
+from dejavud.errors import NothingSelected
 from dejavud.services.track_search import SORTS, STATES, State, TrackFilter, cursor_after, words_of
 from dejavud.services.views import track_view
 from dejavud.values import TrackEdit
@@ -104,8 +105,8 @@ class ChangeTracks(Selection):
         given = (self.ids, self.sha1s, self.artist, self.album, self.path)
         texts = (self.search.strip(), self.state, self.added_after, self.added_before)
         if not any(texts) and all(value is None for value in given):
-            msg = "say which tracks: by 'ids', 'sha1s', 'search', 'artist', 'album', 'path', 'added_after', 'added_before' or 'state'"
-            raise ValueError(msg)
+            how = "by 'ids', 'sha1s', 'search', 'artist', 'album', 'path', 'added_after', 'added_before' or 'state'"
+            raise NothingSelected(what="tracks", how=how)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,16 @@ class Schemas:
         return name
 
 
+def alternatives(hint: Any) -> list[tuple[Any, tuple[Any, ...]]]:  # noqa: ANN401 - any annotation
+    """Return the types that an annotation allows, each with the rules that hold for it."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return [(kind, (*rules, *args[1:])) for kind, rules in alternatives(args[0])]
+    if origin in {types.UnionType, typing.Union}:
+        return [one for option in args for one in alternatives(option)]
+    return [(hint, ())]
+
+
 def is_required(field: dataclasses.Field[Any]) -> bool:
     """Tell whether a field has no default."""
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -12,7 +12,7 @@ from hook_parts import in_thread, listener, play, ready, running, until
 
 from dejavud.config import load, parse_arguments
 from dejavud.config.printing import as_toml
-from dejavud.errors import InvalidConfig, InvalidRequest
+from dejavud.errors import HookNotFound, InvalidConfig
 from dejavud.hooks import supervisor
 from dejavud.hooks.base import Figures
 from dejavud.hooks.settings import HookSettings, Webhook, shown_url
@@ -72,9 +72,9 @@ async def test_a_hook_that_is_not_there_cannot_be_tried() -> None:
     """The message names those that are, or where they are switched on."""
     hub = EventHub()
     async with running(hub, Broken()) as hooks:
-        with pytest.raises(InvalidRequest, match="there is no hook 'mqtt'; there are: broken"):
+        with pytest.raises(HookNotFound, match="there is no hook 'mqtt'; there are: broken"):
             await hooks.test(supervisor.TestHooks("mqtt"), None)  # type: ignore[arg-type] # the call is not looked at
-    with pytest.raises(InvalidRequest, match="no hook is switched on; there are: none: see"):
+    with pytest.raises(HookNotFound, match="no hook is switched on; there are: none: see"):
         await make_hooks(HookSettings(), hub, list, in_thread).test(supervisor.TestHooks(), None)  # type: ignore[arg-type]
 
 

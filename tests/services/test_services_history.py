@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from dejavud.errors import IndexAway, InvalidRequest
+from dejavud.errors import IndexAway, InvalidRequest, NothingSelected
 from dejavud.index.duckdb.history import MemoryHistory
 from dejavud.index.history.history import History
 from dejavud.index.history.plays import PlayFilter
@@ -405,7 +405,7 @@ async def test_plays_are_removed_only_as_they_are_meant(history: WatchedHistory,
             bench.tell("ended", number, listener="radio" if number % 2 else "kitchen")
         bench.tell("started", 9)
         await bench.written()
-        with pytest.raises(InvalidRequest, match="say which plays"):
+        with pytest.raises(NothingSelected, match="say which plays"):
             await bench.ask("history.remove")
         assert (await bench.ask("history.remove", listener="radio"))["n_removed"] == 2
         assert (await bench.recorder.status())["n_plays"] == 4

@@ -12,7 +12,7 @@ import trio
 from service_parts import PARAMS, RATE_HZ, WatchedIndex, published
 from synthetic import synthesize, write_wav
 
-from dejavud.errors import InvalidRequest, ListenerNotFound, UnsupportedUrl
+from dejavud.errors import InvalidRequest, ListenerExists, ListenerNotFound, UnsupportedUrl
 from dejavud.fingerprint.classic_params import GENERATIONS
 from dejavud.fingerprint.extractor import TrackExtractor, track_hashes
 from dejavud.matching.matcher import Matcher, MatchRules
@@ -287,7 +287,7 @@ async def test_what_cannot_be_listened_to_is_refused(index: WatchedIndex) -> Non
             ("b", "gramophone", "is no source"),
             ("b", "mic:", "is no source"),
         ]:
-            with pytest.raises(InvalidRequest, match=reason):
+            with pytest.raises((InvalidRequest, ListenerExists), match=reason):
                 await bench.listeners.add(name, source)
         with pytest.raises(UnsupportedUrl):
             await bench.listeners.add("b", "ftp://example.org/x")

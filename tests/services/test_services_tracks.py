@@ -10,7 +10,7 @@ import trio
 from index_entries import new_track, sha1_of
 from service_parts import published
 
-from dejavud.errors import InvalidRequest, TrackNotFound
+from dejavud.errors import InvalidRequest, NothingSelected, TrackNotFound
 from dejavud.index.memory import MemoryIndex
 from dejavud.services.clients import LOCAL
 from dejavud.services.commands import Call, Command, CommandTable
@@ -254,7 +254,7 @@ def test_tracks_are_removed(bench: Bench, chosen: dict[str, Any], removed: list[
 @pytest.mark.parametrize("params", [{}, {"search": "  "}, {"state": ""}])
 def test_all_tracks_have_to_be_asked_for(bench: Bench, command: str, params: dict[str, Any]) -> None:
     """A request that forgot to say which tracks changes none."""
-    with pytest.raises(InvalidRequest, match="which tracks"):
+    with pytest.raises(NothingSelected, match="which tracks"):
         bench.ask(command, **params)
     assert bench.events == []
 
