@@ -20,6 +20,12 @@ EVENTS_PATH, CSV_PATH = "/v1/events", "/v1/matches.csv"
 OPENAPI_PATH = "/openapi.json"
 
 
+AUDIO = ("too_large", "timeout", "unsupported_audio", "unreadable_file", "no_fingerprint", "worker_died", "cancelled")
+"""Codes of what becomes of audio."""
+INDEX = ("index_unavailable", "index_full", "timeout")
+"""Codes of what asks the index."""
+
+
 class Body(Enum):
     """What follows the head of a request."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
-from dejavud.errors import InvalidRequest, NotFound, TrackNotFound
+from dejavud.errors import InvalidRequest, ListenerNotFound, NotFound, TrackNotFound
 from dejavud.interfaces import legacy
 from dejavud.interfaces.http_answers import (
     ACCEPTED,
@@ -25,7 +25,7 @@ from dejavud.interfaces.http_events import EventStream, last_event_id
 from dejavud.interfaces.http_matches import PlayCsv
 from dejavud.interfaces.http_operation import Body, NoParameters, Operation, TrackChange
 from dejavud.interfaces.http_params import hints_of, object_of, placed, query_of, typed
-from dejavud.interfaces.http_table import OPERATIONS, named_listener
+from dejavud.interfaces.http_table import OPERATIONS
 from dejavud.interfaces.multipart import BrokenForm
 from dejavud.interfaces.openapi import document
 from dejavud.interfaces.serving import run_unless
@@ -188,7 +188,7 @@ class Routes:
         query_of(request, NoParameters, ())
         call = Call(client=_client_of(request))
         result = await self._call(operation.command, {}, call, _body_of(request))
-        return json_answer(named_listener(result, request.path_params))
+        return json_answer(_named_listener(result, request.path_params))
 
     async def _events(self, operation: Operation, request: Request) -> EventStream:
         _client_of(request).check("the stream of events", EVENTS)
@@ -222,6 +222,15 @@ class Routes:
         known = [each for each in OPERATIONS if not each.command or each.command in self._table.names]
         body = document(known, self._kind, url=str(request.base_url), asks=self._asks())
         return Response(encode(body), OK, {**HEADERS, "cache-control": "no-cache"}, _JSON)
+
+
+def _named_listener(result: Params, params: Params) -> Params:
+    """Return the listener that is meant; raises `ListenerNotFound`."""
+    views: list[Params] = result["listeners"]
+    for view in views:
+        if view["listener"] == params["name"]:
+            return view
+    raise ListenerNotFound(name=params["name"][:80], known=", ".join(view["listener"] for view in views) or "none")
 
 
 async def _nothing_there(scope: Scope, _receive: object, _send: object) -> None:

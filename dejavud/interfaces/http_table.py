@@ -2,296 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from dejavud.errors import ListenerNotFound, TrackNotFound
+from dejavud.interfaces import http_table_library, http_table_listening
 from dejavud.interfaces.http_operation import (
+    AUDIO,
     CSV_PATH,
     EVENTS_PATH,
     HEALTH_PATH,
+    INDEX,
     OPENAPI_PATH,
     READY_PATH,
     UPLOAD_PATH,
     Body,
     EventsQuery,
     Operation,
-    TrackChange,
 )
-from dejavud.wire.results import answers, daemon, listening, past, tracks, work
+from dejavud.wire.results import answers, daemon, past, work
 
-Params = dict[str, Any]
-
-_LIBRARY, _PLAYING, _LISTENING, _PAST, _WORK, _DAEMON = (
-    "library",
-    "what is playing",
-    "listeners",
-    "what was heard",
-    "long work",
-    "the daemon",
-)
-
-
-# -- answers of which only a part is given ---------------------------------------------------------------------------
-
-
-def _updated_track(result: Params, params: Params) -> Params:
-    if not result["updated"]:
-        raise TrackNotFound(track=params["ids"][0])
-    return {"track": result["updated"][0]}
-
-
-def _removed_track(result: Params, params: Params) -> Params:
-    if not result["removed"]:
-        raise TrackNotFound(track=params["ids"][0])
-    return result
-
-
-def named_listener(result: Params, params: Params) -> Params:
-    """Return the listener that is meant; raises `ListenerNotFound`."""
-    views: list[Params] = result["listeners"]
-    for view in views:
-        if view["listener"] == params["name"]:
-            return view
-    raise ListenerNotFound(name=params["name"][:80], known=", ".join(view["listener"] for view in views) or "none")
-
-
-_SELECTION = ("ids", "sha1s", "search", "artist", "album", "path", "state", "added_after", "added_before")
+_PAST, _WORK, _DAEMON = "what was heard", "long work", "the daemon"
 _PLAYS = ("ids", "listener", "tracks", "search", "since", "until", "day", "min_heard_s", "zone")
-_AUDIO = ("too_large", "timeout", "unsupported_audio", "unreadable_file", "no_fingerprint", "worker_died", "cancelled")
-_INDEX = ("index_unavailable", "index_full", "timeout")
-_URL = ("unsupported_url", "unreachable_url")
-_LISTENER = {"name": "name"}
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation(
-        method="POST",
-        path="/v1/recognize",
-        name="recognize",
-        summary="Say what a clip is, or what an address plays now.",
-        tag=_PLAYING,
-        command="recognize",
-        query=("limit_s", "name"),
-        also=("url", "limit_s", "source"),
-        body=Body.AUDIO,
-        answer=answers.Recognition,
-        errors=(*_AUDIO, *_INDEX, *_URL),
-    ),
-    Operation(
-        method="POST",
-        path="/v1/recognize/microphone",
-        name="recognizeMicrophone",
-        summary="Say what the daemon's own microphone hears, as soon as that is certain.",
-        tag=_PLAYING,
-        command="recognize_microphone",
-        query=("duration_s", "device"),
-        answer=answers.Recognition,
-        errors=("microphone_unavailable", "device_not_found", "worker_died", *_INDEX),
-    ),
-    Operation(
-        method="POST",
-        path="/v1/scan",
-        name="scan",
-        summary="Say what is played in a recording, or on a station for so long, from when to when.",
-        tag=_PLAYING,
-        command="scan",
-        query=("limit_s", "name"),
-        also=("url", "limit_s", "source"),
-        body=Body.AUDIO,
-        answer=answers.Timeline,
-        errors=(*_AUDIO, *_INDEX, *_URL),
-    ),
-    Operation(
-        method="GET",
-        path="/v1/tracks",
-        name="listTracks",
-        summary="Return a page of the library.",
-        tag=_LIBRARY,
-        command="tracks.list",
-        query=(*_SELECTION, "limit", "cursor", "sort", "reverse", "after_id"),
-        answer=tracks.TrackPage,
-        errors=_INDEX,
-    ),
-    Operation(
-        method="POST",
-        path="/v1/tracks",
-        name="addTrack",
-        summary="Add a recording to the library; one that is there already is answered as it is.",
-        tag=_LIBRARY,
-        command="fingerprint",
-        query=("name", "title", "artist", "album", "limit_s"),
-        body=Body.AUDIO,
-        answer=tracks.Added,
-        created="added",
-        errors=(*_AUDIO, *_INDEX),
-    ),
-    Operation(
-        method="PATCH",
-        path="/v1/tracks",
-        name="changeTracks",
-        summary="Disable or enable all tracks that a selection means.",
-        tag=_LIBRARY,
-        command="tracks.disable",
-        by="change_tracks",
-        query=_SELECTION,
-        also=("disabled",),
-        takes=TrackChange,
-        body=Body.OBJECT,
-        answer=tracks.UpdatedTracks,
-        errors=(*_INDEX, "nothing_selected"),
-        example={"disabled": True},
-    ),
-    Operation(
-        method="DELETE",
-        path="/v1/tracks",
-        name="removeTracks",
-        summary="Remove all tracks that a selection means.",
-        tag=_LIBRARY,
-        command="tracks.remove",
-        query=_SELECTION,
-        answer=tracks.RemovedTracks,
-        errors=(*_INDEX, "nothing_selected"),
-    ),
-    Operation(
-        method="POST",
-        path="/v1/tracks/known",
-        name="knownTracks",
-        summary="Say which files are in the library already, by their SHA1.",
-        tag=_LIBRARY,
-        command="tracks.known",
-        also=("sha1s",),
-        body=Body.OBJECT,
-        answer=tracks.KnownTracks,
-        errors=_INDEX,
-        example={"sha1s": ["2fd4e1c67a2d28fced849ee1bb76e7391b93eb12"]},
-    ),
-    Operation(
-        method="GET",
-        path="/v1/tracks/{id}",
-        name="getTrack",
-        summary="Return one track.",
-        tag=_LIBRARY,
-        command="tracks.get",
-        place={"id": "id"},
-        answer=tracks.OneTrack,
-        errors=("track_not_found", *_INDEX),
-    ),
-    Operation(
-        method="PATCH",
-        path="/v1/tracks/{id}",
-        name="editTrack",
-        summary="Change what is known of a track; an empty artist or album takes it away.",
-        tag=_LIBRARY,
-        command="tracks.edit",
-        place={"id": "ids"},
-        also=("title", "artist", "album", "disabled"),
-        body=Body.OBJECT,
-        least=1,
-        answer=tracks.OneTrack,
-        pick=_updated_track,
-        errors=("track_not_found", *_INDEX),
-        example={"title": "Nocturne"},
-    ),
-    Operation(
-        method="DELETE",
-        path="/v1/tracks/{id}",
-        name="removeTrack",
-        summary="Remove a track.",
-        tag=_LIBRARY,
-        command="tracks.remove",
-        place={"id": "ids"},
-        answer=tracks.RemovedTracks,
-        pick=_removed_track,
-        errors=("track_not_found", *_INDEX),
-    ),
-    Operation(
-        method="GET",
-        path="/v1/listeners",
-        name="listListeners",
-        summary="Return every listener, and what plays there.",
-        tag=_LISTENING,
-        command="listen.list",
-        answer=listening.Listeners,
-    ),
-    Operation(
-        method="POST",
-        path="/v1/listeners",
-        name="addListener",
-        summary="Listen to one more source.",
-        tag=_LISTENING,
-        command="listen.add",
-        also=("name", "source", "once"),
-        body=Body.OBJECT,
-        answer=listening.Listener,
-        status=201,
-        errors=("listener_exists", "too_many_listeners", "unsupported_url"),
-        example={"name": "kitchen", "source": "mic"},
-    ),
-    Operation(
-        method="POST",
-        path="/v1/listeners/{name}/pause",
-        name="pauseListener",
-        summary="Close a listener's source until it is resumed.",
-        tag=_LISTENING,
-        command="listen.pause",
-        place=_LISTENER,
-        answer=listening.Listener,
-        errors=("listener_not_found",),
-    ),
-    Operation(
-        method="POST",
-        path="/v1/listeners/{name}/resume",
-        name="resumeListener",
-        summary="Have a listener hear again.",
-        tag=_LISTENING,
-        command="listen.resume",
-        place=_LISTENER,
-        answer=listening.Listener,
-        errors=("listener_not_found",),
-    ),
-    Operation(
-        method="GET",
-        path="/v1/listeners/{name}/peaks",
-        name="listenerPeaks",
-        summary="Return the constellation of what a listener heard in its last seconds, laid over those of the tracks that play.",
-        tag=_LISTENING,
-        command="listen.peaks",
-        place=_LISTENER,
-        answer=listening.ListenerPeaks,
-        errors=("listener_not_found", *_INDEX),
-    ),
-    Operation(
-        method="GET",
-        path="/v1/listeners/{name}",
-        name="getListener",
-        summary="Return one listener.",
-        tag=_LISTENING,
-        command="listen.list",
-        by="show_listener",
-        place=_LISTENER,
-        answer=listening.Listener,
-        errors=("listener_not_found",),
-    ),
-    Operation(
-        method="DELETE",
-        path="/v1/listeners/{name}",
-        name="removeListener",
-        summary="Stop listening to a source; what plays there ends.",
-        tag=_LISTENING,
-        command="listen.remove",
-        place=_LISTENER,
-        answer=listening.RemovedListener,
-        errors=("listener_not_found",),
-    ),
-    Operation(
-        method="GET",
-        path="/v1/devices",
-        name="listDevices",
-        summary="Return what can record on the daemon's machine.",
-        tag=_LISTENING,
-        command="devices",
-        answer=listening.Devices,
-        errors=("microphone_unavailable",),
-    ),
+    *http_table_library.OPERATIONS,
+    *http_table_listening.OPERATIONS,
     Operation(
         method="GET",
         path="/v1/matches",
@@ -301,7 +33,7 @@ OPERATIONS: tuple[Operation, ...] = (
         command="history.list",
         query=(*_PLAYS, "limit", "cursor"),
         answer=past.Plays,
-        errors=_INDEX,
+        errors=INDEX,
     ),
     Operation(
         method="DELETE",
@@ -312,7 +44,7 @@ OPERATIONS: tuple[Operation, ...] = (
         command="history.remove",
         query=(*_PLAYS, "everything"),
         answer=past.RemovedPlays,
-        errors=(*_INDEX, "nothing_selected"),
+        errors=(*INDEX, "nothing_selected"),
     ),
     Operation(
         method="GET",
@@ -323,7 +55,7 @@ OPERATIONS: tuple[Operation, ...] = (
         command="history.summary",
         query=(*_PLAYS, "by", "sort", "limit"),
         answer=past.PlaySummary,
-        errors=_INDEX,
+        errors=INDEX,
     ),
     Operation(
         method="GET",
@@ -335,7 +67,7 @@ OPERATIONS: tuple[Operation, ...] = (
         by="export_matches",
         query=_PLAYS,
         media="text/csv",
-        errors=_INDEX,
+        errors=INDEX,
     ),
     Operation(
         method="GET",
@@ -388,7 +120,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=_WORK,
         command="compact",
         answer=work.Compacted,
-        errors=(*_INDEX, "cancelled"),
+        errors=(*INDEX, "cancelled"),
     ),
     Operation(
         method="POST",
@@ -398,7 +130,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=_WORK,
         command="check",
         answer=work.Checked,
-        errors=(*_INDEX, "cancelled"),
+        errors=(*INDEX, "cancelled"),
     ),
     Operation(
         method="GET",
@@ -428,7 +160,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag=_DAEMON,
         command="status",
         answer=daemon.Status,
-        errors=_INDEX,
+        errors=INDEX,
     ),
     Operation(
         method="GET",
@@ -482,7 +214,7 @@ OPERATIONS: tuple[Operation, ...] = (
             body=Body.AUDIO,
             answer=answers.OldAnswer,
             status=201,
-            errors=(*_AUDIO, *_INDEX),
+            errors=(*AUDIO, *INDEX),
             is_old=True,
         )
         for method in ("GET", "POST")
