@@ -54,6 +54,7 @@ from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer
 from dejavud.services.scanner import Scanner
 from dejavud.services.uploads import UploadStore
+from dejavud.services.url_guard import UrlGuard
 from dejavud.services.watchdog import Watchdog
 from dejavud.services.workers import keep_signals_from_children, open_workers
 from dejavud.wire.endpoints import ipc_path
@@ -243,7 +244,7 @@ def _services(
 ) -> Services:
     index, profile, hub = kept.index, profile_of(params_of(config.engine)), lifetime.hub
     rules = rules_of(config, profile, index, constellations)
-    library = Library(index, workers, hub)
+    library, guard = Library(index, workers, hub), UrlGuard(config.security.url_networks)
     microphones = Microphones(workers, profile.microphone_hz, list_devices=list_devices)
     listeners = Listeners(
         workers,
@@ -252,6 +253,7 @@ def _services(
         library=rules.library,
         settings=rules.listen,
         kept_in=Path(config.data.dir) / "listeners.json",
+        guard=guard,
     )
     hear = listeners.new_hearing if isinstance(profile.params, Params) else None
     recognizer = Recognizer(
@@ -273,6 +275,7 @@ def _services(
         constellations=constellations,
         match=rules.scan_match,
         settings=rules.scanner,
+        guard=guard,
     )
     return Services(
         library=library,

@@ -160,6 +160,7 @@ class Reloader:
         sections = {key.partition(".")[0] for key in changed}
         log.info("config_reloaded", changed=list(changed))
         parts.entry.change(wanted, certificate)
+        services.scanner.guard.change(wanted.security.url_networks)
         parts.uploads.max_bytes, parts.uploads.max_open = wanted.limits.upload_bytes, wanted.limits.uploads
         parts.workers.allow_waiting(wanted.limits.waiting)
         services.maintenance.allow(wanted.limits.ingest_s)

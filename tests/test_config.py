@@ -281,8 +281,6 @@ def test_a_conf_file_that_cannot_be_read_is_an_error(tmp_path: Path, home: dict[
         (("--http", "127.0.0.1:1,[::]:2"), "http.listen"),
         (("--ws", "192.168.1.5:4242"), "websocket.listen"),
         (("--ws", "music.example:4242"), "websocket.listen"),
-        (("--control", "tcp://0.0.0.0:9000"), "control.endpoint"),
-        (("--events", "tcp://*:9001"), "events.endpoint"),
     ],
 )
 def test_a_wider_address_needs_a_token(tmp_path: Path, home: dict[str, str], argv: tuple[str, str], key: str) -> None:
@@ -292,6 +290,18 @@ def test_a_wider_address_needs_a_token(tmp_path: Path, home: dict[str, str], arg
     assert "security.token" in message
     config = loaded(tmp_path, home | {"DEJAVUD_SECURITY_TOKEN": "correct-horse"}, *argv).config
     assert config.security.token == "correct-horse"  # noqa: S105 - the test's own
+
+
+@pytest.mark.parametrize("option", ["control", "events"])
+@pytest.mark.parametrize("address", ["127.0.0.1:9000", "0.0.0.0:9000"])
+def test_zeromq_is_not_spoken_plainly_over_tcp(tmp_path: Path, home: dict[str, str], option: str, address: str) -> None:
+    """A tcp endpoint is refused, on loopback and with a token too, with what to write and what to run instead; by keys it listens anywhere."""
+    with_token = home | {"DEJAVUD_SECURITY_TOKEN": "correct-horse"}
+    message = refusal(tmp_path, with_token, f"--{option}", f"tcp://{address}")
+    assert f'{option}.listen = ["{address}"]' in message
+    assert "dejavuctl keys add" in message
+    conf = f'[{option}]\nlisten = ["{address}"]\n'
+    assert getattr(loaded(tmp_path, home, conf=conf).config, option).listen == (address,)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "127.9.9.9:1", "[::1]:4141", "localhost:4141"])

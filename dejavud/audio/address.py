@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import ipaddress
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dejavud.errors import UnsupportedUrl
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_CARRIERS_OF_IPV4 = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0/96", "64:ff9b::/96")))
+"""Addresses whose last four bytes are an IPv4 address that is meant."""
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+_SPECIAL = tuple(map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
+"""Of these: tunnels to IPv4 (Teredo, 6to4), which may lead anywhere, protocols and examples."""
+
 SCHEMES = ("http", "https", "rtsp", "rtsps")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How what an address sends is fetched.
+
+    url : what to open, checked before.
+    proxy : the HTTP proxy that is asked for this, and for whatever this leads to, and nothing else; empty: it leads where it leads.
+    """
+
+    url: str
+    proxy: str = ""
 
 
 def check_url(url: str) -> None:
@@ -21,6 +44,15 @@ def check_url(url: str) -> None:
         raise UnsupportedUrl(url=url_without_password(url)[:200], reason=reason)
     if not host or not url.isprintable() or " " in url:
         raise UnsupportedUrl(url=url_without_password(url)[:200], reason="this names no host, or is not an address")
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether `address` means the same from everywhere: none of a private network, of this machine, this link or a provider's, and no multicast."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not (address.is_multicast or address.is_reserved)
+    if any(address in network for network in _CARRIERS_OF_IPV4):
+        return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return address in _UNICAST and address.is_global and not any(address in network for network in _SPECIAL)
 
 
 def url_without_password(url: str) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dejavud.audio.address import Way
     from dejavud.audio.pcm import Mix
 
     Samples = NDArray[np.float32]
@@ -175,15 +176,15 @@ def open_audio(
 
 @contextmanager
 def open_remote_audio(
-    url: str, *, name: str, rate_hz: int, limit_s: float | None = None, is_live: bool = False
+    way: Way, *, name: str, rate_hz: int, limit_s: float | None = None, is_live: bool = False
 ) -> Iterator[AudioReader]:
-    """Open the audio that `url` sends for the length of the context: a recording, or a station that never ends.
+    """Open the audio that an address sends for the length of the context: a recording, or a station that never ends.
 
     The caller has decided that this address may be asked (`dejavud.audio.address`).  Parameters as of `open_audio`; raises
     `UnreachableUrl` and `UnsupportedAudio`.  A connection that is lost ends the audio.  With `is_live` blocks are short, and come as
     soon as they are there.
     """
-    with open_remote_decoder(url, name, is_live=is_live) as decoder:
+    with open_remote_decoder(way, name, is_live=is_live) as decoder:
         source, chunks = _prime(decoder, name)
         yield AudioReader(source, chunks, rate_hz, limit_s)
 

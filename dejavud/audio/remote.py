@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from dejavud.errors import UnreachableUrl, UnsupportedAudio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dejavud.audio.address import Way
     from dejavud.audio.container import Decoder
 
 _REMOTE_OPTIONS = {
@@ -22,13 +24,32 @@ _REMOTE_OPTIONS = {
     "rtsp": {"protocol_whitelist": "rtsp,rtsps,rtp,tcp,tls", "rtsp_transport": "tcp", "allowed_media_types": "audio"},
 }
 """By the first letters of an address.  RTSP over TCP passes every router, and what is lost is told; a camera's pictures are not fetched."""
+_LEADING_ELSEWHERE = frozenset(
+    {
+        "concat",
+        "concatf",
+        "dash",
+        "imf",
+        "image2",
+        "image2pipe",
+        "lavfi",
+        "rtp",
+        "rtsp",
+        "sap",
+        "sdp",
+        "tedcaptions",
+        "vobsub",
+    }
+    | {"webm_dash_manifest"}
+)
+"""Formats that open what they name.  HLS does too, and is as good as its proxy."""
 _REMOTE_TIMEOUT_S = (10.0, 30.0)
 """For an address to answer, and for its next bytes."""
 
 
 @contextmanager
-def open_remote_decoder(url: str, name: str, *, is_live: bool = False) -> Iterator[Decoder]:
-    """Open the audio that `url` sends, perhaps for ever, for the length of the context; `name` is for errors.
+def open_remote_decoder(way: Way, name: str, *, is_live: bool = False) -> Iterator[Decoder]:
+    """Open the audio that an address sends, perhaps for ever, for the length of the context; `name` is for errors.
 
     is_live : give what has come without waiting for more, which costs a little.
 
@@ -41,11 +62,18 @@ def open_remote_decoder(url: str, name: str, *, is_live: bool = False) -> Iterat
     UnsupportedAudio
         What comes is not audio, or none that can be decoded.
     """
+    options = dict(_REMOTE_OPTIONS["rtsp" if way.url.lower().startswith("rtsp") else "http"])
+    if way.proxy:
+        os.environ.pop("no_proxy", None)  # by which FFmpeg would pass the proxy by
+        formats = ",".join(
+            name for name in av.formats_available if not _LEADING_ELSEWHERE.intersection(name.split(","))
+        )
+        options |= {"http_proxy": way.proxy, "format_whitelist": formats, "http_persistent": "0"}
     try:
         container = av.open(
-            url,
+            way.url,
             mode="r",
-            container_options=_REMOTE_OPTIONS["rtsp" if url.lower().startswith("rtsp") else "http"],
+            container_options=options,
             metadata_errors="replace",
             timeout=_REMOTE_TIMEOUT_S,
         )

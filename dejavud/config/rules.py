@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,17 @@ def _is_topic(value: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", value) is not None
 
 
+def _are_networks(values: tuple[str, ...]) -> bool:
+    try:
+        return all(ipaddress.ip_network(value) for value in values)
+    except ValueError:
+        return False
+
+
+def _is_folder(value: str) -> bool:
+    return value.startswith("/") and value.isprintable()
+
+
 _ADDRESSES = Rule('addresses such as "127.0.0.1:4141" or "[::1]:4141"', _are_addresses)
 _SOURCES = Rule(
     'such as "radio=https://example.org/live.mp3", "kitchen=mic:USB Audio" or "door=/run/door.fifo", each name once',
@@ -92,6 +104,8 @@ _BROKER = Rule(
 _TOPIC = Rule("words of letters, digits, _ and -, with / between them", _is_topic)
 _OPTIONAL_TOPIC = Rule(_TOPIC.allowed + ", or empty", lambda value: not value or _is_topic(value))
 _FORMAT = Rule("a text with {artist}, {title}, {album} and {listener} in it, and {{ for a brace", is_format)
+_NETWORKS = Rule('networks such as "192.168.1.0/24" or "fd00::/8"', _are_networks)
+_FOLDERS = Rule('absolute paths of folders, such as "/srv/music"', lambda values: all(map(_is_folder, values)))
 _MAX_BYTES = 1 << 40
 _DAY_S = 86400
 
@@ -157,6 +171,8 @@ RULES: dict[str, Rule] = {
     "events.keep": _between(1, 10_000_000),
     "events.keep_bytes": _between(1024, _MAX_BYTES, "bytes"),
     "security.token": _TOKEN,
+    "security.url_networks": _NETWORKS,
+    "security.paths": _FOLDERS,
     "security.allowed_hosts": _HOSTS,
     "security.allowed_origins": _ORIGINS,
     "limits.upload_bytes": _between(1024, _MAX_BYTES, "bytes"),

@@ -133,6 +133,8 @@ class Security:
     token: str = field(default="", repr=False)
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    url_networks: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class Limits:
 
     upload_bytes: int = 256 << 20
     upload_s: float = 600.0
-    uploads: int = 64
+    uploads: int = 256
     query_s: float = 60.0
     ingest_s: float = 600.0
     waiting: int = 256

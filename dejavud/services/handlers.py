@@ -264,7 +264,9 @@ class Handlers:
             if call.audio is not None or params.path is not None:
                 raise InvalidRequest(reason="send the audio's bytes, its 'path' or its 'url', not two of them")
             bind_contextvars(source=params.source or url_without_password(params.url))
-            timeline = await scanner.scan_url(params.url, params.source, call.progress, limit_s=params.limit_s)
+            timeline = await scanner.scan_url(
+                params.url, params.source, call.progress, limit_s=params.limit_s, is_trusted=call.client.is_local
+            )
         else:
             audio = _audio(params.path, None, call)
             name = params.source or audio.name

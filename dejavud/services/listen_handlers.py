@@ -78,9 +78,12 @@ class ListenHandlers:
     async def add(self, params: AddListener, call: Call) -> dict[str, Any]:
         """Listen to one more source."""
         bind_contextvars(listener=params.name)
-        if parse_source(params.source).is_path and not call.may_read_paths:
+        source, is_local = parse_source(params.source), call.client.is_local
+        if source.is_path and not is_local:
             raise InvalidRequest(reason="files and pipes are listened to for the local control socket only")
-        await self._listeners.add(params.name, params.source, remembered=not params.once)
+        if source.is_address and not is_local:
+            await self._listeners.guard.check(params.source)
+        await self._listeners.add(params.name, params.source, remembered=not params.once, is_trusted=is_local)
         return self._listeners.view_of(params.name)
 
     async def send(self, params: NamedListener, call: Call) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from dejavud.errors import DejavudError, UnreadableFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
+    from dejavud.audio.address import Way
     from dejavud.audio.pcm_format import PcmFormat
     from dejavud.fingerprint.params import Params
     from dejavud.fingerprint.streaming import StreamExtractor, StreamPart
@@ -135,11 +136,11 @@ def follow(
             yield ear.hear(tick, 0)
 
 
-def hear_url(url: str, name: str, params: Params, silence_db: float) -> Sounds:
-    """Yield what comes from `url`, until its connection is lost; raises `UnreachableUrl` and `UnsupportedAudio`."""
+def hear_url(way: Way, name: str, params: Params, silence_db: float) -> Sounds:
+    """Yield what comes from an address, until its connection is lost; raises `UnreachableUrl` and `UnsupportedAudio`."""
     from dejavud.audio.decode import open_remote_audio  # noqa: PLC0415 - see the module's first words
 
-    with open_remote_audio(url, name=name, rate_hz=params.rate_hz, is_live=True) as reader:
+    with open_remote_audio(way, name=name, rate_hz=params.rate_hz, is_live=True) as reader:
         yield Opened(_format(reader.info))
         yield from heard(reader, params, silence_db)
         yield Ended()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dejavud.audio.address import check_url, url_without_password
+from dejavud.audio.address import Way, check_url, url_without_password
 from dejavud.audio.pcm_format import PcmFormat
 from dejavud.errors import InvalidRequest
 from dejavud.services import listen_jobs
@@ -33,9 +33,11 @@ class Source:
 
     text : ``mic``, ``mic:DEVICE``, an address of `dejavud.audio.address.SCHEMES`, ``/PATH`` of a file or a pipe, ``realtime:/PATH``, or
         ``pcm`` and ``pcm:ENCODING:RATE:CHANNELS``, which is sent to the listener.
+    is_trusted : wherever an address leads is all right with who named it.
     """
 
     text: str
+    is_trusted: bool = True
 
     @property
     def shown(self) -> str:
@@ -73,25 +75,32 @@ class Source:
         """Tell whether its end is one to be retried: all but a file's."""
         return not (self.is_path and Path(self.text.removeprefix("realtime:")).is_file())
 
-    def job(self, params: Params, silence_db: float, stall_s: float) -> partial[listen_jobs.Sounds]:
-        """Return what fetches and hears it, in a worker."""
+    @property
+    def is_address(self) -> bool:
+        """Tell whether it is fetched."""
+        return "://" in self.text
+
+    def job(
+        self, params: Params, silence_db: float, stall_s: float, way: Way | None = None
+    ) -> partial[listen_jobs.Sounds]:
+        """Return what fetches (an address on this way) and hears it, in a worker."""
         kind, _, rest = self.text.partition(":")
         if kind == "mic":
             return partial(listen_jobs.hear_microphone, rest or None, params, silence_db, stall_s)
         if self.is_path:
             path, realtime = self.text.removeprefix("realtime:"), kind == "realtime"
             return partial(listen_jobs.hear_file, path, params, silence_db, realtime)
-        return partial(listen_jobs.hear_url, self.text, self.shown, params, silence_db)
+        return partial(listen_jobs.hear_url, way or Way(self.text), self.shown, params, silence_db)
 
     def feed_job(self, address: str, params: Params, silence_db: float) -> partial[listen_jobs.Sounds]:
         """Return what hears the raw sound that comes from the socket at `address`, in a worker."""
         return partial(listen_jobs.hear_pcm, address, self.pcm or PcmFormat(), self.text, params, silence_db)
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str, *, is_trusted: bool = True) -> Source:
     """Return the source that `text` names; raises `InvalidRequest` and `UnsupportedUrl`."""
-    source = Source(text)
-    if "://" in text:
+    source = Source(text, is_trusted)
+    if source.is_address:
         check_url(text)
     elif text == "pcm" or text.startswith("pcm:"):
         try:

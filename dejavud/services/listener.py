@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dejavud.services.heard_plays import Change
     from dejavud.services.hearing import Hearing, Library
     from dejavud.services.listen_sources import Source
+    from dejavud.services.url_guard import UrlGuard
     from dejavud.services.workers import Workers
     from dejavud.values import Track
 
@@ -83,6 +84,7 @@ class Surroundings:
     hub: EventHub
     library: Library
     settings: ListenSettings
+    guard: UrlGuard
 
 
 class Listener:
@@ -116,6 +118,7 @@ class Listener:
             parts.library,
             parts.settings,
         )
+        self._guard = parts.guard
         self._meter = Meter(parts.hub, parts.workers, parts.library)
         self._base = 0  # of the source's frame 0 on the listener's clock
         self._untold: deque[Change] = deque(maxlen=MAX_UNTOLD)
@@ -209,9 +212,9 @@ class Listener:
                     await self._hear_feed(self.feed, helpers)
                     return None
                 self._turn("starting")
-                await self._hear(
-                    self.source.job(self.hearing.params, self._settings.silence_db, self._settings.stall_s)
-                )
+                async with self._guard.way(self.source.text) if self._is_guarded else nullcontext() as way:
+                    params, settings = self.hearing.params, self._settings
+                    await self._hear(self.source.job(params, settings.silence_db, settings.stall_s, way))
             except DejavudError as error:
                 return error.message
             except Exception as error:
@@ -224,6 +227,10 @@ class Listener:
             else:
                 self.is_over = True
         return None
+
+    @property
+    def _is_guarded(self) -> bool:
+        return self.source.is_address and not self.source.is_trusted
 
     async def _wait(self, reason: str, pause_s: float) -> None:
         """Wait before the next try, or until somebody changes something."""

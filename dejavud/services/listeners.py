@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import trio
 
-from dejavud.errors import DejavudError, InvalidRequest, ListenerNotFound
+from dejavud.errors import DejavudError, InvalidRequest, ListenerExists, ListenerNotFound, TooManyListeners
 from dejavud.fingerprint.params import Params
 from dejavud.services.heard_peaks import peaks_view
 from dejavud.services.hearing import Hearing, Library
 from dejavud.services.listen_sources import parse_source, read_kept, write_kept
 from dejavud.services.listen_views import listener_view
 from dejavud.services.listener import Listener, ListenSettings, Surroundings
+from dejavud.services.url_guard import UrlGuard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ class Listeners:
     """Every listener of the daemon, each looking after itself: none takes another with it.
 
     kept_in : the file in which those that were added at run time are remembered; None remembers none.
+    guard : looks at where addresses lead that are not to be trusted.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Listeners:
         library: Library,
         settings: ListenSettings,
         kept_in: Path | None = None,
+        guard: UrlGuard | None = None,
     ) -> None:
         self._workers = workers
         self._params = params
-        self._parts = Surroundings(workers, hub, library, settings)
+        self.guard = guard or UrlGuard()
+        self._parts = Surroundings(workers, hub, library, settings, self.guard)
         self._kept_in = kept_in
         self._ids = itertools.count(1)
         self._listeners: dict[str, Listener] = {}
@@ -71,25 +75,37 @@ class Listeners:
                 await self._begin(name, source, remembered=False, paused=False)
             for kept in await self._remembered():
                 if kept["name"] not in self._listeners:
-                    await self._begin(kept["name"], kept["source"], remembered=True, paused=bool(kept.get("paused")))
+                    await self._begin(
+                        kept["name"],
+                        kept["source"],
+                        remembered=True,
+                        paused=bool(kept.get("paused")),
+                        is_trusted=bool(kept.get("trusted", True)),
+                    )
             task_status.started()
             await trio.sleep_forever()
 
-    async def _begin(self, name: str, source: str, *, remembered: bool, paused: bool) -> None:
+    async def _begin(self, name: str, source: str, *, remembered: bool, paused: bool, is_trusted: bool = True) -> None:
         """Add a listener; one that is refused is said, and the daemon goes on without it."""
         try:
-            await self.add(name, source, remembered=remembered, paused=paused)
+            await self.add(name, source, remembered=remembered, paused=paused, is_trusted=is_trusted)
         except DejavudError as error:
             log.error("listener_refused", listener=name, reason=error.message)  # noqa: TRY400 - said whole by its message
 
-    async def add(self, name: str, source: str, *, remembered: bool = True, paused: bool = False) -> Listener:
-        """Return a new listener, started; raises `InvalidRequest` for a name that is taken or a source that is none."""
+    async def add(
+        self, name: str, source: str, *, remembered: bool = True, paused: bool = False, is_trusted: bool = True
+    ) -> Listener:
+        """Return a new listener, started; raises `InvalidRequest` for a name that is taken or a source that is none.
+
+        is_trusted : wherever an address leads is all right with whom this is for.
+        """
         hearing = self.new_hearing()
         self._check_name(name)
         if self._nursery is None:
             msg = "listeners are added while `serve` runs"
             raise RuntimeError(msg)
-        listener = Listener(name, parse_source(source), hearing, self._parts, remembered=remembered, paused=paused)
+        parsed = parse_source(source, is_trusted=is_trusted)
+        listener = Listener(name, parsed, hearing, self._parts, remembered=remembered, paused=paused)
         self._listeners[name] = listener
         Context().run(self._nursery.start_soon, listener.run)  # what it logs is no part of the request that added it
         await self._remember()
@@ -140,11 +156,9 @@ class Listeners:
                 reason=f"{name[:80]!r} is no name for a listener: up to {MAX_NAME} printable characters"
             )
         if name in self._listeners:
-            raise InvalidRequest(
-                reason=f"there is a listener {name!r} already, on {self._listeners[name].source.shown}"
-            )
+            raise ListenerExists(name=name, source=self._listeners[name].source.shown)
         if len(self._listeners) >= self._parts.settings.max_listeners:
-            raise InvalidRequest(reason=f"there are {len(self._listeners)} listeners, which is all that there may be")
+            raise TooManyListeners(n=len(self._listeners))
 
     async def remove(self, name: str) -> None:
         """Stop a listener and forget it; raises `ListenerNotFound`."""
@@ -200,7 +214,7 @@ class Listeners:
         if self._kept_in is None:
             return
         kept = [
-            {"name": one.name, "source": one.source.text, "paused": one.paused}
+            {"name": one.name, "source": one.source.text, "paused": one.paused, "trusted": one.source.is_trusted}
             for one in self._listeners.values()
             if one.remembered
         ]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from dejavud.audio.address import Way
     from dejavud.audio.decode import AudioReader
     from dejavud.fingerprint.params import Params
     from dejavud.fingerprint.streaming import StreamPart
@@ -58,11 +59,11 @@ def scan_file(path: Path, name: str, params: Params, limit_s: float | None, n_fr
     return _scan(opened, params, limit_s, n_frames, is_remote=False)
 
 
-def scan_url(url: str, name: str, params: Params, limit_s: float | None, n_frames: int) -> Parts:
-    """Yield what comes from `url`, as `scan_file`, for as long as it comes; raises `UnreachableUrl` and `UnsupportedAudio`."""
+def scan_url(way: Way, name: str, params: Params, limit_s: float | None, n_frames: int) -> Parts:
+    """Yield what comes from an address, as `scan_file`, for as long as it comes; raises `UnreachableUrl` and `UnsupportedAudio`."""
     from dejavud.audio.decode import open_remote_audio  # noqa: PLC0415 - see the module's first words
 
-    opened = open_remote_audio(url, name=name, rate_hz=params.rate_hz, limit_s=limit_s)
+    opened = open_remote_audio(way, name=name, rate_hz=params.rate_hz, limit_s=limit_s)
     return _scan(opened, params, limit_s, n_frames, is_remote=True)
 
 

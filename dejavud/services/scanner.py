@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from dejavud.audio.address import check_url, url_without_password
+from dejavud.audio.address import Way, check_url, url_without_password
 from dejavud.errors import InvalidRequest
 from dejavud.fingerprint.params import Params
 from dejavud.matching.tracker import Tracker, TrackerRules
 from dejavud.services import scan_jobs
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.timeline import PlayedTrack, Timeline, played_track, plays_view
+from dejavud.services.url_guard import UrlGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +47,10 @@ class ScannerSettings:
 
 
 class Scanner:
-    """Turns recordings of any length into timelines."""
+    """Turns recordings of any length into timelines.
+
+    guard : looks at where addresses lead that are not to be trusted.
+    """
 
     def __init__(
         self,
@@ -56,6 +61,7 @@ class Scanner:
         match: Match,
         settings: ScannerSettings,
         constellations: ConstellationCache | None = None,
+        guard: UrlGuard | None = None,
     ) -> None:
         self._index = index
         self._workers = workers
@@ -63,6 +69,7 @@ class Scanner:
         self._match = match
         self._settings = settings
         self._constellations = constellations or ConstellationCache(index)
+        self.guard = guard or UrlGuard()
         self._turns = trio.CapacityLimiter(settings.max_files)
 
     def change(self, match: Match, settings: ScannerSettings) -> None:
@@ -79,11 +86,22 @@ class Scanner:
             return await self._scan(partial(scan_jobs.scan_file, path), name, progress, limit_s)
 
     async def scan_url(
-        self, url: str, name: str | None, progress: Progress, *, limit_s: float | None = None
+        self,
+        url: str,
+        name: str | None,
+        progress: Progress,
+        *,
+        limit_s: float | None = None,
+        is_trusted: bool = False,
     ) -> Timeline:
-        """Return what is played at an address, when that ends; as `scan_file`, and raises `UnsupportedUrl` and `UnreachableUrl`."""
+        """Return what is played at an address, when that ends; as `scan_file`, and raises `UnsupportedUrl` and `UnreachableUrl`.
+
+        is_trusted : wherever it leads is all right with whom this is for.
+        """
         check_url(url)
-        return await self._scan(partial(scan_jobs.scan_url, url), name or url_without_password(url), progress, limit_s)
+        async with nullcontext(Way(url)) if is_trusted else self.guard.way(url) as way:
+            job = partial(scan_jobs.scan_url, way)
+            return await self._scan(job, name or url_without_password(url), progress, limit_s)
 
     async def _scan(
         self,

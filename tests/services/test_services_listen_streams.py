@@ -11,6 +11,7 @@ from stations import HttpStation, Page, RtspStation, encoded
 from synthetic import synthesize
 from test_services_listeners import RULES, library
 
+from dejavud.audio.address import Way
 from dejavud.errors import UnreachableUrl, UnsupportedAudio
 from dejavud.fingerprint.extractor import TrackExtractor, track_hashes
 from dejavud.services import listen_jobs
@@ -54,7 +55,7 @@ def heard(index: WatchedIndex, url: str) -> list[int]:
     """Return which tracks a listener hears there, in order, until the connection ends; raises how it fails."""
     hearing = Hearing(PARAMS, RULES, library(index))
     changes = []
-    for item in listen_jobs.hear_url(url, "there", PARAMS, -66.0):
+    for item in listen_jobs.hear_url(Way(url), "there", PARAMS, -66.0):
         if isinstance(item, listen_jobs.Sound):
             changes += hearing.hear(item, 0)
     changes += hearing.finish()

@@ -200,7 +200,7 @@ async def test_an_address_is_heard(index: MemoryIndex, show: Path) -> None:
     """A recording behind an http address has the timeline that it has as a file, whose length is known before."""
     told = Told()
     with served(show.parent) as address:
-        timeline = await scanner(index).scan_url(f"{address}/show.wav", None, told)
+        timeline = await scanner(index).scan_url(f"{address}/show.wav", None, told, is_trusted=True)
     assert timeline.source == f"{address}/show.wav"
     assert [play.track.title for play in timeline.plays] == ["piece 1", "piece 2"]
     assert told.figures[0]["total_s"] == 80.0
@@ -211,15 +211,15 @@ async def test_an_address_where_nothing_is_says_so(index: MemoryIndex, tmp_path:
     (tmp_path / "page.html").write_text("<p>no music</p>" * 99)
     with served(tmp_path) as address:
         with pytest.raises(UnreachableUrl, match="404"):
-            await scanner(index).scan_url(f"{address}/missing.mp3", None, no_progress)
+            await scanner(index).scan_url(f"{address}/missing.mp3", None, no_progress, is_trusted=True)
         with pytest.raises(UnsupportedAudio):
-            await scanner(index).scan_url(f"{address}/page.html", None, no_progress)
+            await scanner(index).scan_url(f"{address}/page.html", None, no_progress, is_trusted=True)
         hidden = address.replace("://", "://me:secret@")
         with pytest.raises(UnreachableUrl) as caught:
-            await scanner(index).scan_url(f"{hidden}/missing.mp3", None, no_progress)
+            await scanner(index).scan_url(f"{hidden}/missing.mp3", None, no_progress, is_trusted=True)
         assert "secret" not in caught.value.message
     with pytest.raises(UnreachableUrl, match="refused"):
-        await scanner(index).scan_url(f"{address}/show.wav", None, no_progress)
+        await scanner(index).scan_url(f"{address}/show.wav", None, no_progress, is_trusted=True)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,9 @@ async def test_a_redirect_leads_to_no_file(index: MemoryIndex, show: Path) -> No
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         with pytest.raises(UnreachableUrl):
-            await scanner(index).scan_url(f"http://127.0.0.1:{server.server_port}/a.wav", None, no_progress)
+            await scanner(index).scan_url(
+                f"http://127.0.0.1:{server.server_port}/a.wav", None, no_progress, is_trusted=True
+            )
         server.shutdown()
         thread.join()
 
@@ -293,7 +295,8 @@ async def test_files_wait_for_their_turn_and_stations_do_not(index: MemoryIndex,
         for number in range(3):
             nursery.start_soon(bounded.scan_file, show, f"show {number}", no_progress)
             await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(bounded.scan_url, "http://radio.example/live", "radio", no_progress)
+        station = partial(bounded.scan_url, "http://radio.example/live", "radio", is_trusted=True)
+        nursery.start_soon(station, no_progress)
         await trio.testing.wait_all_tasks_blocked()
         assert held.working == ["show 0", "radio"]
         held.release.set()
