@@ -1,18 +1,17 @@
 /**
- * A client of dejavud for browsers and Node (20 or later; 22 where it has to have a WebSocket of its own): no dependencies, one file.
- * The daemon's own web page is made with it, and is served this very file.
+ * A client of dejavud for browsers and for Node 20 and later (22 for a WebSocket): one file, no dependencies.
+ * The daemon's own web page is made with it, and is served this very file; docs/protocol.md tells what parameters and answers hold.
  *
  *     import { Dejavud } from "./dejavud.js";
  *     const daemon = new Dejavud("http://127.0.0.1:4141");
- *     const answer = await daemon.recognize(await readFile("clip.mp3"), { name: "clip.mp3" });
- *     console.log(answer.matches[0]?.track.title ?? "no match");
- *     for await (const event of daemon.events({ topics: ["match."] })) console.log(event.topic, event.data.track.title);
- *
- * docs/protocol.md tells what parameters and answers hold.
+ *     const { matches } = await daemon.recognize(await readFile("clip.mp3"), { name: "clip.mp3" });
+ *     console.log(matches[0]?.track.title ?? "no match");
+ *     for await (const { topic, data } of daemon.events({ topics: ["match."] })) console.log(topic, data.track?.title);
  */
 
 const QUIET_MS = 60_000; // the daemon says something every 15 s
-const FULL_BYTES = 1 << 20; // as much sound may wait in a WebSocket to be sent
+const FULL_BYTES = 1 << 20; // so much sound may wait in a WebSocket to be sent
+const PASSING = [429, 502, 503, 504]; // statuses after which it is tried again
 
 /** What the daemon refuses: a stable `code` for programs, `message` for people, `details`, and the HTTP `status` where there was one. */
 export class DejavudError extends Error {
@@ -22,22 +21,23 @@ export class DejavudError extends Error {
   }
 }
 
-/** One daemon, over HTTP; `session` opens a WebSocket to it. A connection that fails throws what `fetch` does, a `TypeError`. */
+/** One daemon, over HTTP; `session` opens a WebSocket to it. Where it cannot be reached, a `TypeError` is thrown, as by `fetch`. */
 export class Dejavud {
   /**
-   * @param {string} [base] where it is; in a page that the daemon serves, there.
-   * @param {{token?: string | null}} [options] a token, where the daemon has one; `token` may be changed later.
+   * @param {string} [base] where it is; by default where the page that asks came from.
+   * @param {{token?: string | null}} [options] for a daemon that asks for one; `token` may be set later, too.
    */
   constructor(base = globalThis.location?.origin, { token = null } = {}) {
-    this.base = base.replace(/\/+$/, "");
-    this.token = token;
-    const list = (path) => (query = {}, options = {}) => this.request("GET", path, { query, ...options });
+    Object.assign(this, { base: base.replace(/\/+$/, ""), token });
+    const get = (path) => (query = {}, options = {}) => this.request("GET", path, { query, ...options });
     const named = (name, verb = "") => `/v1/listeners/${encodeURIComponent(name)}${verb}`;
-    /** The library. `list` takes `search`, `sort`, `reverse`, `limit`, `cursor` …; `change` and `remove` a selection such as `{ ids: [7, 8] }`. */
+    /** How the daemon is. */
+    this.status = get("/v1/status");
+    /** The library. `list` takes `search`, `sort`, `limit`, `cursor` …; `change` and `remove` a selection such as `{ ids: [7, 8] }`. */
     this.tracks = {
-      list: list("/v1/tracks"),
+      list: get("/v1/tracks"),
       get: async (id) => (await this.request("GET", `/v1/tracks/${id}`)).track,
-      add: (audio, { onProgress, signal, ...query } = {}) => this.upload("/v1/tracks", audio, { query, onProgress, signal }),
+      add: (audio, options) => this.#upload("/v1/tracks", audio, options),
       edit: async (id, change) => (await this.request("PATCH", `/v1/tracks/${id}`, { json: change })).track,
       change: (query, change) => this.request("PATCH", "/v1/tracks", { query, json: change }),
       remove: (query) => this.request("DELETE", "/v1/tracks", { query }),
@@ -49,13 +49,15 @@ export class Dejavud {
       pause: (name) => this.request("POST", named(name, "/pause")),
       resume: (name) => this.request("POST", named(name, "/resume")),
       remove: (name) => this.request("DELETE", named(name)),
-      peaks: (name, options) => this.request("GET", named(name, "/peaks"), options),
+      peaks: (name) => this.request("GET", named(name, "/peaks")),
       devices: async () => (await this.request("GET", "/v1/devices")).devices,
     };
-    /** The history: what listeners heard. All take `listener`, `search`, `day`, `since`, `until`, `zone` …; `csv` gives a `Response`. */
-    this.matches = { list: list("/v1/matches"), summary: list("/v1/matches/summary"), csv: (query) => this.send("GET", "/v1/matches.csv", { query }) };
-    /** How the daemon is. */
-    this.status = list("/v1/status");
+    /** What they heard. All take `listener`, `search`, `day`, `since`, `until`, `zone` …; `csv` gives a `Response`. */
+    this.matches = {
+      list: get("/v1/matches"),
+      summary: get("/v1/matches/summary"),
+      csv: (query = {}) => this.send("GET", "/v1/matches.csv", { query }),
+    };
   }
 
   /**
@@ -63,15 +65,15 @@ export class Dejavud {
    * @param {BodyInit} audio its bytes, in any format.
    * @param {{name?: string, limit_s?: number, signal?: AbortSignal, onProgress?: (share: number) => void}} [options]
    */
-  recognize(audio, { onProgress, signal, ...query } = {}) {
-    return this.upload("/v1/recognize", audio, { query, onProgress, signal });
+  recognize(audio, options) {
+    return this.#upload("/v1/recognize", audio, options);
   }
 
   /**
-   * Everything that happens, from now on or after the event with the id `after`: cut off, it reconnects by itself and misses nothing.
-   * Ends with `signal`; throws where the daemon refuses for good.
+   * What happens, from now on or after the event with the id `after`. Cut off, it connects again by itself and misses nothing; it ends by
+   * `signal`, and throws where the daemon refuses for good.
    * @param {{topics?: string[], after?: string, signal?: AbortSignal, onState?: (isConnected: boolean) => void, onPlace?: (id: string) => void}} [options]
-   *   `onPlace` is told each place that may be given as `after`.
+   *   `onPlace` is told each id that may be given as `after`.
    */
   async *events({ topics = [], after = null, signal, onState = () => {}, onPlace = () => {} } = {}) {
     let place = after;
@@ -89,21 +91,22 @@ export class Dejavud {
           if (data) yield JSON.parse(data);
         }
       } catch (error) {
-        if (error instanceof DejavudError && ![429, 502, 503, 504].includes(error.status)) throw error;
+        if (error instanceof DejavudError ? !PASSING.includes(error.status) : !["TypeError", "AbortError"].includes(error.name)) throw error;
       } finally {
-        life.abort(); // also where the consumer has had enough
+        end(); // also where who asked has had enough
         signal?.removeEventListener("abort", end);
       }
       if (signal?.aborted) return;
       onState(false);
-      await sleep(pause_ms * (0.75 + Math.random() / 2), signal);
+      await sleep(pause_ms * (0.75 + Math.random() / 2));
     }
   }
 
   /** A WebSocket session, on which sound can be sent while it is made. `url` is found out where it is not given. */
   async session(url = null) {
-    const found = url ?? websocketOf(this.base, (await this.status()).endpoints.websocket);
-    return Session.open(found, this.token);
+    const here = new URL(this.base);
+    const port = url ?? new URL([(await this.status()).endpoints.websocket].flat()[0]).port;
+    return Session.open(url ?? `${here.protocol === "https:" ? "wss" : "ws"}://${here.hostname}:${port}/`, this.token);
   }
 
   /** The JSON that an address answers with; throws a `DejavudError`. */
@@ -111,132 +114,103 @@ export class Dejavud {
     return (await this.send(method, path, options)).json();
   }
 
-  /** The `Response` of an address that did not refuse. Lists in `query` are separated by commas; what is null, undefined or "" is left out. */
+  /** The `Response` of an address that did not refuse. What is null, undefined or "" in `query` is left out; lists are joined by commas. */
   async send(method, path, { query = {}, json, body, headers = {}, signal } = {}) {
-    const sent = { ...this.#authorization(), ...headers, ...(json === undefined ? {} : { "Content-Type": "application/json" }) };
-    const init = { method, headers: sent, body: json === undefined ? body : JSON.stringify(json), signal, cache: "no-store" };
-    const response = await fetch(this.#url(path, query), init);
+    const content = json === undefined ? { body } : { body: JSON.stringify(json) };
+    const type = json === undefined ? {} : { "Content-Type": "application/json" };
+    const response = await fetch(this.#url(path, query), { method, ...content, headers: { ...this.#identity(), ...type, ...headers }, signal });
     if (!response.ok) throw refusal(response.status, await response.text());
     return response;
   }
 
-  /** As `request`, and says what share of `body` has been sent, which only browsers can. */
-  upload(path, body, { query = {}, onProgress, signal } = {}) {
+  /** As `request`; where the browser can, `onProgress` is told what share of the body has been sent. */
+  #upload(path, body, { onProgress, signal, ...query } = {}) {
     if (!onProgress || !globalThis.XMLHttpRequest) return this.request("POST", path, { query, body, signal });
     return new Promise((resolve, reject) => {
       const sending = new XMLHttpRequest();
+      const taken = () => (sending.abort(), reject(new DOMException("the upload was taken back", "AbortError")));
       sending.open("POST", this.#url(path, query));
-      for (const [name, value] of Object.entries(this.#authorization())) sending.setRequestHeader(name, value);
-      sending.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+      for (const [name, value] of Object.entries(this.#identity())) sending.setRequestHeader(name, value);
+      sending.upload.onprogress = ({ loaded, total }) => onProgress(total ? loaded / total : 1);
       sending.onload = () => (sending.status < 300 ? resolve(JSON.parse(sending.responseText)) : reject(refusal(sending.status, sending.responseText)));
-      sending.onerror = () => reject(new TypeError("the daemon cannot be reached"));
-      sending.onabort = () => reject(new DOMException("the upload was taken back", "AbortError"));
-      signal?.addEventListener("abort", () => sending.abort());
-      if (signal?.aborted) sending.onabort();
-      else sending.send(body);
+      sending.onerror = () => reject(new TypeError("the connection was lost"));
+      signal?.addEventListener("abort", taken);
+      return signal?.aborted ? taken() : sending.send(body);
     });
   }
 
-  #authorization() {
+  #identity() {
     return this.token ? { Authorization: `Bearer ${this.token}` } : {};
   }
 
   #url(path, query) {
-    const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && String(value) !== "");
-    return `${this.base}${path}${given.length ? "?" : ""}${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
+    const given = Object.entries(query).filter(([, value]) => (value ?? "") !== "" && String(value) !== "");
+    return `${this.base}${path}${given.length ? `?${new URLSearchParams(given)}` : ""}`;
   }
 }
 
 /** A WebSocket that speaks `dejavud.v1`: any number of commands at a time, one of them with sound. */
 export class Session {
   #calls = new Map();
-  #followers = new Map();
-  #n = 0;
+  #last = 0;
 
-  /** Returns an open session. A token goes along as a second subprotocol, as browsers cannot send headers. */
+  /** Returns an open session. A token goes along as a second subprotocol: a browser's WebSocket sends no headers. */
   static open(url, token = null) {
+    const shown = token ? [`dejavud.token.${encodeURIComponent(token).replace(/[()]/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`)}`] : [];
     return new Promise((resolve, reject) => {
-      const socket = new WebSocket(url, ["dejavud.v1", ...(token ? [`dejavud.token.${token}`] : [])]);
-      const session = new Session(socket);
-      socket.onopen = () => resolve(session);
-      socket.onclose = (event) => (reject(new TypeError(`no WebSocket at ${url}`)), session.#end(event));
+      const session = new Session(new WebSocket(url, ["dejavud.v1", ...shown]));
+      session.socket.onopen = () => resolve(session);
+      session.closed.then(() => reject(new TypeError(`no WebSocket answers at ${url}`)));
     });
   }
 
   /** @param {WebSocket} socket @private */
   constructor(socket) {
     this.socket = socket;
-    socket.onmessage = (event) => this.#take(JSON.parse(event.data));
-    /** Settled, with why, when the session has ended. */
-    this.closed = new Promise((resolve) => (this.#end = (event) => resolve(this.#giveUp(event.reason || `the connection was closed (${event.code})`))));
-  }
-  #end;
-
-  /**
-   * The result of a command.
-   * @param {{sound?: Blob | BufferSource, onProgress?: (figures: object) => void, signal?: AbortSignal}} [options] `sound` is a whole file.
-   */
-  async call(method, params = {}, { sound, onProgress, signal } = {}) {
-    const { result } = this.#ask(method, params, sound && true, onProgress, signal);
-    if (sound) for (const piece of [sound, new Uint8Array(0)]) this.socket.send(piece);
-    return result;
+    socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
+    /** Resolved when the session has ended, with why. */
+    this.closed = new Promise((resolve) => (socket.onclose = ({ code, reason }) => resolve(reason || `closed (${code})`)));
+    this.closed.then((reason) => this.#calls.forEach(({ reject }) => reject(new TypeError(`the connection was lost: ${reason}`))));
   }
 
-  /** A command that hears sound while it is made: `write` pieces of it, which waits while the daemon is behind, and `end`. `result` comes when it is known. */
-  stream(method, params = {}, { onProgress, signal } = {}) {
-    const { result } = this.#ask(method, params, "stream", onProgress, signal);
+  /** The result of a command. @param {{onProgress?: (figures: object) => void, signal?: AbortSignal}} [options] */
+  call(method, params = {}, { onProgress, signal, audio } = {}) {
+    const id = (this.#last += 1);
+    signal?.addEventListener("abort", () => this.#calls.has(id) && this.call("cancel", { id }).catch(() => {}));
+    return new Promise((resolve, reject) => {
+      this.#calls.set(id, { resolve, reject, onProgress });
+      this.socket.send(JSON.stringify({ id, method, params, ...(audio ? { audio } : {}) }));
+    });
+  }
+
+  /** A command that hears sound while it is made: `write` pieces of it, each awaited while the daemon is behind, then `end`; `result` may come before. */
+  stream(method, params = {}, options = {}) {
+    const result = this.call(method, params, { ...options, audio: "stream" });
     const write = async (piece) => {
       this.socket.send(piece);
       while (this.socket.bufferedAmount > FULL_BYTES && this.socket.readyState === 1) await sleep(20);
     };
-    return { result, write, end: () => this.socket.readyState === 1 && this.socket.send(new Uint8Array(0)) };
-  }
-
-  /** Calls `onEvent` with each event of some topics. */
-  async subscribe({ topics = [], ...place }, onEvent) {
-    const { subscription } = await this.call("events.subscribe", { topics, ...place }, { onProgress: null });
-    this.#followers.set(subscription, onEvent);
-    return subscription;
+    let isOver = false;
+    const end = () => isOver || ((isOver = true), this.socket.readyState === 1 && this.socket.send(new Uint8Array(0)));
+    return { result, write, end };
   }
 
   close() {
     this.socket.close();
   }
 
-  #ask(method, params, audio, onProgress, signal) {
-    const id = ++this.#n;
-    const result = new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject, onProgress }));
-    this.socket.send(JSON.stringify({ id, method, params, ...(audio ? { audio } : {}) }));
-    signal?.addEventListener("abort", () => this.#calls.has(id) && this.#ask("cancel", { id }).result.catch(() => {}));
-    return { id, result };
-  }
-
   #take({ id, method, params, result, error }) {
     if (method === "progress") return this.#calls.get(params.id)?.onProgress?.(params);
-    if (method === "event") return this.#followers.get(params.subscription)?.(params.event);
     const call = this.#calls.get(id);
     this.#calls.delete(id);
     return error ? call?.reject(new DejavudError(error.data)) : call?.resolve(result);
   }
-
-  #giveUp(reason) {
-    for (const { reject } of this.#calls.values()) reject(new TypeError(reason));
-    this.#calls.clear();
-    return reason;
-  }
 }
 
-/** Where a browser finds the daemon's WebSocket: its port, under the name by which the daemon is called. */
-function websocketOf(base, endpoints) {
-  const [here, there] = [new URL(base), new URL([endpoints].flat()[0] ?? "ws://127.0.0.1:4242")];
-  return `${here.protocol === "https:" ? "wss" : "ws"}://${here.hostname}:${there.port || 4242}/`;
-}
-
-/** The messages of a stream of server-sent events, comments as empty ones; one that is quiet for too long is ended by `end`. */
+/** The messages of a stream of server-sent events; `end` is called where it is quiet for too long. */
 async function* messages(body, end) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
+  for (let text = ""; ; ) {
     const watch = setTimeout(end, QUIET_MS);
     const { done, value } = await reader.read().finally(() => clearTimeout(watch));
     if (done) return;
@@ -250,13 +224,10 @@ function refusal(status, text) {
   try {
     return new DejavudError(JSON.parse(text).error, status);
   } catch {
-    return new DejavudError({ code: "internal_error", message: `the answer has status ${status} and is none of dejavud's` }, status);
+    return new DejavudError({ code: "internal_error", message: `an answer with the status ${status} that is none of dejavud's` }, status);
   }
 }
 
-function sleep(time_ms, signal) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, time_ms);
-    signal?.addEventListener("abort", () => (clearTimeout(timer), resolve()));
-  });
+function sleep(time_ms) {
+  return new Promise((resolve) => setTimeout(resolve, time_ms));
 }

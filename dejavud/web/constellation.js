@@ -2,7 +2,8 @@
 
 import { h, say } from "./dom.js";
 
-const SHOWN_S = 10;
+const HEARD_S = 10;
+const SHOWN_S = 8.8; // what is older leaves before it is forgotten
 const LATE_S = 1.2; // what is heard is known so much later: drawn behind the moment, it glides in instead of jumping
 const LINK_S = 0.9;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -116,7 +117,7 @@ function links({ time_s: times, hz, is_met: isMet }) {
 }
 
 function inWords(peaks, titles) {
-  const heard = `${peaks.heard.hz.length} peaks heard in the last ${SHOWN_S} seconds`;
+  const heard = `${peaks.heard.hz.length} peaks heard in the last ${HEARD_S} seconds`;
   if (!peaks.tracks.length) return `${heard}; no track's lie over them.`;
   const parts = peaks.tracks.map(({ play, is_met: isMet }) => {
     const nMet = isMet.filter(Boolean).length;

@@ -122,6 +122,7 @@ class Card {
     this.loudness.setAttribute("aria-valuetext", level === null || level === undefined ? "no sound" : `${Math.round(level)} dB`);
     this.#showPlays(listener.plays);
     this.#showCandidates(meter?.candidates ?? [], listener);
+    this.sky.element.hidden = !["listening", "silent", "starting"].includes(listener.state);
     this.tick();
   }
 
