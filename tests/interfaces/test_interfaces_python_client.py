@@ -22,6 +22,10 @@ from dejavud_client.answers import read
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+pytestmark = [  # httpx leaves the generators inside it to the garbage collector, which trio complains of; their connection is closed by then
+    pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"),
+]
 RATE_HZ = 16_000
 CLIENT = Path(sys.modules["dejavud_client"].__file__ or "").parent
 
