@@ -37,6 +37,8 @@ _MASK = "***"
 _SECRET_KEYS = frozenset({"token", "password", "secret", "authorization"})
 _URL_PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s/@]+@")
 _BEARER = re.compile(r"(?i)\b(bearer )\S+")
+_TOKEN = re.compile(r"\bdjv_[A-Za-z0-9_-]{16,}")
+"""A token, of which the daemon itself knows the hash only, where somebody wrote it into an address."""
 _SHORTEST_SECRET = 4
 """Anything shorter may stand in any word."""
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -181,7 +183,7 @@ class LogBook:
             text = text.replace(secret, _MASK)
         if "://" in text:
             text = _URL_PASSWORD.sub(rf"\1:{_MASK}@", text)
-        text = _BEARER.sub(rf"\1{_MASK}", text)
+        text = _TOKEN.sub(_MASK, _BEARER.sub(rf"\1{_MASK}", text))
         text = text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}… ({len(text)} characters)"
         if text.isprintable():
             return text

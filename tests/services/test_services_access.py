@@ -1,0 +1,193 @@
+"""What a client may ask for, counted, and who is let in: without a daemon, on a clock of the test's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavud.errors import Forbidden, InvalidConfig, RateLimited, Unauthorized
+from dejavud.services.access import Access, address_name
+from dejavud.services.client_limits import Buckets, ClientLimits
+from dejavud.services.clients import LOCAL, NOBODY, SCOPES, Client, Scope
+from dejavud.services.tokens import MAX_TOKENS, Token, check_name, digest_of, new_token, read_tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAY = "2026-01-01T00:00:00+00:00"
+
+
+class Clock:
+    """Time that goes by when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """Return it."""
+        return self.now
+
+
+@given(st.lists(st.floats(0.0, 3.0), min_size=1, max_size=200))
+def test_nobody_gets_more_than_his_rate_allows(pauses: list[float]) -> None:
+    """However a client times it, in any stretch of time it gets at most the burst and the rate for that long."""
+    clock, taken = Clock(), list[float]()
+    buckets = Buckets(2.0, 5.0, clock)
+    for pause in pauses:
+        clock.now += pause
+        if buckets.wait_s("one") == 0.0:
+            buckets.take("one")
+            taken.append(clock.now)
+    for first, begin in enumerate(taken):
+        for last in range(first, len(taken)):
+            assert last - first + 1 <= 5.0 + 2.0 * (taken[last] - begin) + 1e-6
+
+
+def test_who_is_told_to_wait_has_to_wait_that_long_and_no_longer() -> None:
+    """After what a refusal says there is room again."""
+    clock = Clock()
+    limits, one = ClientLimits(0, 2.0, clock), Client("one", frozenset())
+    for _ in range(20):
+        limits.count(one)
+    with pytest.raises(RateLimited) as refused:
+        limits.count(one)
+    assert 0.4 <= refused.value.retry_after_s <= 0.51
+    limits.count(Client("other", frozenset()))
+    clock.now += refused.value.retry_after_s
+    limits.count(one)
+    for _ in range(1000):
+        limits.count(LOCAL)
+
+
+def test_a_crowd_of_names_costs_little() -> None:
+    """Of a hundred thousand addresses a few thousand are kept: those that were heard of last."""
+    buckets = Buckets(1.0, 1.0, Clock())
+    for number in range(100_000):
+        buckets.take(f"2001:db8::{number:x}")
+    assert len(buckets) == 4096
+    assert buckets.wait_s("2001:db8::1869f") > 0
+
+
+def test_what_is_in_work_is_counted_whatever_becomes_of_it() -> None:
+    """A request that fails gives its place back; at the end nothing is remembered."""
+    limits, one = ClientLimits(1), Client("one", frozenset())
+    for _ in range(3):
+        with pytest.raises(KeyError), limits.admitted(one):
+            raise KeyError
+    with limits.admitted(one), pytest.raises(RateLimited), limits.admitted(one):
+        pass
+    with limits.admitted(LOCAL), limits.admitted(LOCAL):
+        pass
+    assert not limits._running
+
+
+def test_of_an_ipv6_network_one_machine_has_all_addresses() -> None:
+    """So it is one client; IPv4 in IPv6's clothes is IPv4."""
+    assert address_name("2001:db8:1:2:3::4") == address_name("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
+    assert address_name("fe80::1%eth0") == "fe80::/64"
+    assert address_name("::ffff:192.0.2.7") == address_name("192.0.2.7") == "192.0.2.7"
+    assert address_name("::1") == "::1"
+
+
+def test_each_command_of_the_daemon_needs_one_scope() -> None:
+    """The scope admin gives them all, write gives read, and nobody has any."""
+    everyone = Client("all", frozenset({Scope.ADMIN}))
+    writer = Client("writer", frozenset({Scope.WRITE}))
+    for scope in Scope:
+        everyone.check("it", scope)
+        with pytest.raises(Forbidden, match="none"):
+            NOBODY.check("it", scope)
+    assert [scope for scope in Scope if writer.may(scope)] == [Scope.READ, Scope.WRITE]
+    with pytest.raises(Forbidden, match="needs the scope recognize"):
+        writer.check("it", Scope.RECOGNIZE)
+    assert {SCOPES[name] for name in ("export", "restore", "access.add", "keys.add")} == {Scope.ADMIN}
+
+
+def test_tokens_are_unlike_each_other_and_fit_everywhere() -> None:
+    """256 bits of chance, in characters that a header, a subprotocol and a shell take as they are."""
+    tokens = {new_token() for _ in range(1000)}
+    assert len(tokens) == 1000
+    assert all(token.startswith("djv_") and len(token) == 47 for token in tokens)
+    assert all(
+        set(token) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") for token in tokens
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["", "1st", "192.168.1.7", "::1", "local", "conf", "a b", "a/b", "a\n", "é", "a" * 65, "-a"]
+)
+def test_a_token_is_not_called_like_an_address_or_like_nobody(name: str) -> None:
+    """Names are in the log, and limits are counted by them."""
+    with pytest.raises(ValueError, match="is no name for a token"):
+        check_name(name)
+
+
+def test_where_nobody_needs_a_token_only_this_machine_is_let_in() -> None:
+    """Without any token a door that others can reach lets nobody in, rather than everybody."""
+    free = Access()
+    assert free.admit(None, "127.0.0.1").may(Scope.ADMIN)
+    for token in (None, "", "x", digest_of("")):
+        with pytest.raises(Unauthorized):
+            free.admit(token, "192.0.2.7", is_wide=True)
+
+
+def test_what_is_kept_of_a_token_does_not_open() -> None:
+    """Neither the hash itself, nor the name, nor a token cut short or made longer."""
+    text = new_token()
+    access = Access("correct-horse", [Token("phone", digest_of(text), frozenset({Scope.READ}), DAY)])
+    assert access.admit(text, "192.0.2.7", is_wide=True).name == "phone"
+    for number, wrong in enumerate(
+        (digest_of(text), "phone", text[:-1], text + "x", text.upper(), f" {text}", "\ud800")
+    ):
+        with pytest.raises(Unauthorized):
+            access.admit(wrong, f"192.0.2.{number}")
+    assert text not in repr(access.tokens)
+
+
+def test_wrong_tokens_are_counted_by_address_and_forgiven_in_time() -> None:
+    """Ten at once, one each five seconds; others from elsewhere notice nothing, and waiting is not made longer by trying on."""
+    clock = Clock()
+    access = Access("correct-horse", clock=clock)
+    for number in range(10):
+        with pytest.raises(Unauthorized):
+            access.admit(f"wrong{number}", "192.0.2.7")
+    for _ in range(50):
+        with pytest.raises(RateLimited):
+            access.admit("correct-horse", "192.0.2.7")
+    assert access.admit("correct-horse", "192.0.2.8").may(Scope.ADMIN)
+    clock.now += 5.0
+    assert access.admit("correct-horse", "192.0.2.7").may(Scope.ADMIN)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "Expecting"),
+        ("7", "TypeError"),
+        ("[{}]", "KeyError"),
+        ('[{"name": "a", "sha256": "secret", "scopes": ["read"], "created_at": "2026-01-01"}]', "64 digits"),
+        ('[{"name": "a", "sha256": "' + "0" * 64 + '", "scopes": ["god"], "created_at": "2026-01-01"}]', "recognize"),
+        ('[{"name": "a", "sha256": "' + "0" * 64 + '", "scopes": [], "created_at": "2026-01-01"}]', "empty"),
+        ('[{"name": "a", "sha256": "' + "0" * 64 + '", "scopes": ["read"], "created_at": "soon"}]', "isoformat"),
+        ('[{"name": "7", "sha256": "' + "0" * 64 + '", "scopes": ["read"], "created_at": "2026-01-01"}]', "no name"),
+    ],
+)
+def test_a_file_of_tokens_is_right_or_refused(tmp_path: Path, text: str, reason: str) -> None:
+    """The reason says what is wrong with it, and what to do."""
+    (tmp_path / "tokens.json").write_text(text)
+    with pytest.raises(InvalidConfig, match=reason) as refused:
+        read_tokens(tmp_path)
+    assert "dejavuctl tokens add" in refused.value.message
+
+
+def test_a_file_of_tokens_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    """Whoever can write it could let himself in."""
+    assert read_tokens(tmp_path) == ()
+    (tmp_path / "tokens.json").write_text("[]")
+    (tmp_path / "tokens.json").chmod(0o620)
+    with pytest.raises(InvalidConfig, match="chmod 600"):
+        read_tokens(tmp_path)
+    assert MAX_TOKENS == 256
