@@ -20,9 +20,11 @@ import trio
 import zmq
 from zmq.utils import z85
 
+from dejavud.errors import InvalidConfig
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
 from dejavud.interfaces.zmq_trio import open_bound, open_context, open_socket_in
 from dejavud.services.client_keys import KeyPair
+from dejavud.wire.endpoints import ipc_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -101,11 +103,16 @@ def make_pair() -> KeyPair:
 async def open_door(
     kind: int, where: str | CurveDoor, what: str, configure: Callable[[zmq.Socket[bytes]], object]
 ) -> AsyncIterator[tuple[TrioSocket, str]]:
-    """Give a socket that is set up by `configure` and then reached at the endpoint `where`, or by keys; and its endpoint."""
+    """Give a socket that is set up by `configure` and then reached at the ipc endpoint `where`, or by keys; and its endpoint.
+
+    Raises `AddressInUse`, and `InvalidConfig` for another endpoint too: whoever comes by one that takes no keys counts as this user.
+    """
     if isinstance(where, CurveDoor):
         async with open_curve(kind, where, what, configure) as opened:
             yield opened
     else:
+        if ipc_path(where) is None:
+            raise InvalidConfig(origin=where, reason=f"{what} is at ipc://PATH, or is reached by keys")
         async with open_bound(kind, where, what, configure) as socket:
             yield socket, socket.raw.getsockopt_string(zmq.LAST_ENDPOINT)
 

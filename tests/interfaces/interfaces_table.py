@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from dejavud.errors import InvalidRequest, TrackNotFound, UnreadableFile, UnsupportedAudio
+from dejavud.services.clients import scope_of
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.event_handlers import EventHandlers
 from dejavud.services.events import EventHub
@@ -223,4 +224,5 @@ class Stage:
             "tell": (Nothing, self.tell),
         }
         commands = [(name, kind, handler) for name, (kind, handler) in rows.items()]
-        return CommandTable(tuple(Command(*row) for row in (*commands, *EventHandlers(self.hub).rows())))
+        rows_of_all = (*commands, *EventHandlers(self.hub).rows())
+        return CommandTable(tuple(Command(*row, scope_of(row[0])) for row in rows_of_all))
