@@ -177,6 +177,12 @@ class MicrophoneUnavailable(DejavudError):
     template = "the microphone cannot be used: {reason}"
 
 
+class DeviceNotFound(MicrophoneUnavailable):
+    """No device that records has this name or number."""
+
+    code = "device_not_found"
+
+
 class WorkerDied(DejavudError):
     """A worker process ended while it worked on this; the daemon and its other work go on."""
 
@@ -222,13 +228,6 @@ class NothingSelected(DejavudError):
 
     code = "nothing_selected"
     template = "say which {what}: {how}"
-
-
-class DeviceNotFound(DejavudError):
-    """No device that records has this name or number."""
-
-    code = "device_not_found"
-    template = "{reason}"
 
 
 class ListenerNotFound(DejavudError):

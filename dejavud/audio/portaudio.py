@@ -10,7 +10,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dejavud.errors import MicrophoneUnavailable
+from dejavud.errors import DeviceNotFound, MicrophoneUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,7 +181,7 @@ def _choose(devices: tuple[Device, ...], wanted: str | int | None) -> Device:
         if found := next(filter(fits, devices), None):
             return found
     known = ", ".join(f"{device.index}: {device.name!r}" for device in devices)
-    raise MicrophoneUnavailable(reason=f"no input device is called {wanted!r} or has that number; there are {known}")
+    raise DeviceNotFound(reason=f"no input device is called {wanted!r} or has that number; there are {known}")
 
 
 def _open(audio: Any, device: Device, block_s: float, callback: Callback) -> Recording:  # noqa: ANN401

@@ -141,6 +141,7 @@ class Recognize:
     """Parameters of ``recognize``; `source` is what the answer calls the query, `pcm` what a stream is whose samples are raw."""
 
     path: str | None = None
+    url: Annotated[str | None, AUDIO_URL] = None
     limit_s: Annotated[float | None, SECONDS] = None
     source: str | None = None
     raw_fallback: bool = False
@@ -223,9 +224,11 @@ class Handlers:
         }
 
     async def recognize(self, params: Recognize, call: Call) -> dict[str, Any]:
-        """Return what a file, the bytes that came along, or those that are still coming are."""
+        """Return what a file, the bytes that came along, those that are still coming, or what an address sends are."""
         if call.stream is not None:
             return await self._recognize_stream(params, call, call.stream)
+        if params.url is not None:
+            return await self._recognize_url(params, params.url, call)
         if params.pcm is not None:
             raise InvalidRequest(
                 reason="'pcm' says what the samples of a stream are, and no stream comes with this request"
@@ -239,8 +242,8 @@ class Handlers:
         return _recognized(recognition)
 
     async def _recognize_stream(self, params: Recognize, call: Call, stream: AudioStream) -> dict[str, Any]:
-        if params.path is not None:
-            raise InvalidRequest(reason="send the sound as a stream or name its 'path', not both")
+        if params.path is not None or params.url is not None:
+            raise InvalidRequest(reason="send the sound as a stream, or name its 'path' or 'url', not both")
         if params.raw_fallback:
             raise InvalidRequest(
                 reason="'raw_fallback' is for whole files: of a stream say what its samples are, by 'pcm'"
@@ -249,6 +252,17 @@ class Handlers:
         query = LiveQuery(params.source or "stream", pcm, params.limit_s)
         bind_contextvars(source=query.name)
         return _recognized(await self._services.live_queries.recognize(query, stream, call.progress))
+
+    async def _recognize_url(self, params: Recognize, url: str, call: Call) -> dict[str, Any]:
+        if call.audio is not None or params.path is not None or params.pcm is not None or params.raw_fallback:
+            raise InvalidRequest(
+                reason="of an 'url' only 'limit_s' and 'source' are said: it names the audio, and what that is"
+            )
+        name = params.source or url_without_password(url)
+        bind_contextvars(source=name)
+        async with self._services.scanner.way(url, is_trusted=call.client.is_local) as way:
+            recognizer = self._services.recognizer
+            return _recognized(await recognizer.recognize_url(way, name, params.limit_s, call.progress))
 
     async def recognize_microphone(self, params: RecognizeMicrophone, call: Call) -> dict[str, Any]:
         """Return what the microphone hears in one take."""
@@ -330,26 +344,36 @@ def command_table(services: Services, more: Iterable[tuple[str, type, Handler]] 
 
 @dataclass(frozen=True, slots=True)
 class _Audio:
-    """Where a command's audio is, and what it is called."""
+    """Where a command's audio is, what it is called, and where in the daemon's machine it lies, if it does."""
 
     path: Path
     name: str
+    place: str | None = None
 
 
-def _audio(path: str | None, name: str | None, call: Call) -> _Audio:
-    """Return the audio that a call brought or named; raises `InvalidRequest` when it is not exactly one of the two."""
+@asynccontextmanager
+async def _audio(path: str | None, name: str | None, call: Call, services: Services) -> AsyncIterator[_Audio]:
+    """Give the audio that a call brought or named; raises `InvalidRequest` when it is not exactly one of the two, and as `ServerPaths.holding`."""
     if call.audio is not None:
         if path is not None:
             raise InvalidRequest(reason="send the audio's bytes or its 'path', not both")
         bind_contextvars(audio_bytes=call.audio.path.stat().st_size)
-        return _Audio(call.audio.path, name or call.audio.name)
-    if path is None:
+        yield _Audio(call.audio.path, name or call.audio.name)
+    elif path is None:
         raise InvalidRequest(reason="there is no audio: send its bytes" + ", or its 'path'" * call.may_read_paths)
-    if not call.may_read_paths:
-        raise InvalidRequest(reason="files are opened by 'path' for the local control socket only: send the bytes")
-    if not Path(path).is_absolute():
-        raise InvalidRequest(reason=f"'path' must be absolute: the daemon's working directory is not yours: {path!r}")
-    return _Audio(Path(path), name or Path(path).name)
+    elif call.may_read_paths:
+        if not Path(path).is_absolute():
+            reason = f"'path' must be absolute: the daemon's working directory is not yours: {path!r}"
+            raise InvalidRequest(reason=reason)
+        yield _Audio(Path(path), name or Path(path).name, path)
+    else:
+        holding = services.paths.holding(path)
+        call.client.check("a file of the daemon's machine", Scope.WRITE)
+        held = await services.workers.thread(holding.__enter__)
+        try:
+            yield _Audio(held.path, name or Path(held.place).name, held.place)
+        finally:
+            holding.__exit__(None, None, None)
 
 
 def _recognized(recognition: Recognition) -> dict[str, Any]:

@@ -129,8 +129,20 @@ def follow(
     silence_db: float,
 ) -> Generator[Array | Sound]:
     """Yield what `recorded`, such as `record`, gives of a device, and, second by second, what is made of it."""
+    yield from _followed(recorded(device, params.rate_hz), params, silence_db)
+
+
+def follow_url(way: Way, name: str, params: Params, silence_db: float) -> Generator[Array | Sound]:
+    """Yield what an address sends, and, second by second, what is made of it; raises `UnreachableUrl` and `UnsupportedAudio`."""
+    from dejavud.audio.decode import open_remote_audio  # noqa: PLC0415 - see the module's first words
+
+    with open_remote_audio(way, name=name, rate_hz=params.rate_hz, is_live=True) as reader:
+        yield from _followed(reader, params, silence_db)
+
+
+def _followed(blocks: Iterable[Array], params: Params, silence_db: float) -> Generator[Array | Sound]:
     ear, ticks = _Ear(params, silence_db), _Ticks(TICK_FRAMES * params.hop_samples)
-    for block in recorded(device, params.rate_hz):
+    for block in blocks:
         yield block
         for tick in ticks.feed(block):
             yield ear.hear(tick, 0)

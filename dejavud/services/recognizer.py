@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import trio
 
-from dejavud.errors import Timeout
+from dejavud.errors import InvalidRequest, Timeout
+from dejavud.services import listen_jobs
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.listen_jobs import Sound
 from dejavud.services.profiles import profile_of
@@ -19,9 +20,11 @@ from dejavud.services.views import recognition_view
 from dejavud.values import UNSCALED, Match, Recognition, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from dejavud.audio.address import Way
     from dejavud.fingerprint.classic_params import ClassicParams
     from dejavud.fingerprint.params import Params
     from dejavud.index.base import Index
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
 
 _LAST_FRAME_S = 0.25
 """The end of a query is that of its last window, which is longer than a frame: what ends so near it does not end before it."""
+
+
+URL_S = 10.0
+"""How long an address is heard where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,7 @@ class _Taken:
         return self.n_samples >= self.wanted
 
     def samples(self) -> Array:
-        return np.concatenate(self.blocks)[: self.wanted]
+        return np.concatenate(self.blocks)[: self.wanted] if self.blocks else np.empty(0, np.float32)
 
 
 class Recognizer:
@@ -166,17 +173,42 @@ class Recognizer:
         """
         duration_s = min(duration_s, self._settings.max_query_s)
         if self._hear is not None:
-            return await self._recognize_soon(self._hear(), duration_s, device, progress)
+            hearing = self._hear()
+            following = self._microphones.following(device, hearing.params, self._settings.silence_db)
+            return await self._recognize_soon(hearing, following, duration_s, "microphone", progress)
         with self.counted():
             samples = await self._microphones.take(duration_s, device, progress)
-        return await self._recognize_samples(samples)
+        return await self._recognize_samples(samples, "microphone")
+
+    async def recognize_url(self, way: Way, name: str, duration_s: float | None, progress: Progress) -> Recognition:
+        """Hear what an address sends for `duration_s` (`URL_S`, where None) and return what that is, sooner where it is certain.
+
+        Raises `UnreachableUrl`, `UnsupportedAudio`, `InvalidRequest` where the recognizer cannot `hear`, and what a file's query raises.
+        """
+        if self._hear is None:
+            reason = (
+                f"a library of the profile {self._profile.params.profile} is asked with files: send the audio's bytes"
+            )
+            raise InvalidRequest(reason=reason)
+        hearing, duration_s = self._hear(), min(duration_s or URL_S, self._settings.max_query_s)
+        job = partial(listen_jobs.follow_url, way, name)
+        following = self._workers.stream(job, hearing.params, self._settings.silence_db, what=name)
+        limit_s = duration_s + self._settings.timeout_s
+        with trio.move_on_after(limit_s):
+            return await self._recognize_soon(hearing, following, duration_s, name, progress)
+        self.counts.n_failed += 1
+        raise Timeout(what=name, limit_s=limit_s)
 
     async def _recognize_soon(
-        self, hearing: Hearing, duration_s: float, device: str | int | None, progress: Progress
+        self,
+        hearing: Hearing,
+        following: AbstractAsyncContextManager[AsyncIterator[Array | Sound]],
+        duration_s: float,
+        name: str,
+        progress: Progress,
     ) -> Recognition:
         """Listen as a listener does until it is certain of a track, and answer by all that was heard until then."""
         taken = _Taken(round(duration_s * hearing.params.rate_hz))
-        following = self._microphones.following(device, hearing.params, self._settings.silence_db)
         with self.counted():
             async with following as items:
                 async for item in items:
@@ -187,19 +219,19 @@ class Recognizer:
                             taken.n_told_s = told_s
                             await progress(done_s=float(told_s), total_s=duration_s)
                     elif any(change.kind == "started" for change in await self._workers.read(hearing.hear, item, 0)):
-                        recognition = await self._recognize_samples(taken.samples(), only_matches=True)
+                        recognition = await self._recognize_samples(taken.samples(), name, only_matches=True)
                         if recognition.matches:
                             return recognition
-        return await self._recognize_samples(taken.samples())
+        return await self._recognize_samples(taken.samples(), name)
 
-    async def _recognize_samples(self, samples: Array, *, only_matches: bool = False) -> Recognition:
-        """Return what a microphone heard; with `only_matches` an answer without any is neither counted nor told."""
+    async def _recognize_samples(self, samples: Array, name: str, *, only_matches: bool = False) -> Recognition:
+        """Return what was heard of what is called `name`; with `only_matches` an answer without any is neither counted nor told."""
         started = perf_counter()
-        with self._bounded("microphone") as deadline:
+        with self._bounded(name) as deadline:
             query = await self._workers.process(
-                self._profile.jobs.query_samples, samples, self._profile.params, what="microphone"
+                self._profile.jobs.query_samples, samples, self._profile.params, what=name
             )
-            return await self._answer(query, "microphone", started, deadline, only_matches=only_matches)
+            return await self._answer(query, name, started, deadline, only_matches=only_matches)
 
     async def _answer(
         self,

@@ -20,6 +20,7 @@ from dejavud.services.url_guard import UrlGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from dejavud.fingerprint.params import HashParams
@@ -85,6 +86,11 @@ class Scanner:
         async with self._turns:
             return await self._scan(partial(scan_jobs.scan_file, path), name, progress, limit_s)
 
+    def way(self, url: str, *, is_trusted: bool) -> AbstractAsyncContextManager[Way]:
+        """Give the way to an address, for as long as the block goes on; raises `UnsupportedUrl`."""
+        check_url(url)
+        return nullcontext(Way(url)) if is_trusted else self.guard.way(url)
+
     async def scan_url(
         self,
         url: str,
@@ -98,8 +104,7 @@ class Scanner:
 
         is_trusted : wherever it leads is all right with whom this is for.
         """
-        check_url(url)
-        async with nullcontext(Way(url)) if is_trusted else self.guard.way(url) as way:
+        async with self.way(url, is_trusted=is_trusted) as way:
             job = partial(scan_jobs.scan_url, way)
             return await self._scan(job, name or url_without_password(url), progress, limit_s)
 
