@@ -84,7 +84,7 @@ export function historyView(app) {
   }
 
   let isShown = false;
-  app.live.addEventListener("recent", () => isShown && later());
+  for (const kind of ["recent", "started"]) app.live.addEventListener(kind, () => isShown && later());
   return {
     element,
     show() {

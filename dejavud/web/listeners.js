@@ -88,6 +88,7 @@ export function listenersView(app) {
     element,
     show() {
       update();
+      app.live.refresh();
       devices();
     },
   };
