@@ -53,6 +53,7 @@ from dejavud.services.migration import Migrator
 from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer
 from dejavud.services.scanner import Scanner
+from dejavud.services.server_paths import ServerPaths
 from dejavud.services.uploads import UploadStore
 from dejavud.services.url_guard import UrlGuard
 from dejavud.services.watchdog import Watchdog
@@ -279,6 +280,7 @@ def _services(
     )
     return Services(
         library=library,
+        paths=ServerPaths(config.security.paths),
         ingest=Ingest(index, workers, hub, profile.params, rules.ingest),
         recorder=PlayRecorder(
             kept.history,

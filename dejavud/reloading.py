@@ -161,6 +161,7 @@ class Reloader:
         log.info("config_reloaded", changed=list(changed))
         parts.entry.change(wanted, certificate)
         services.scanner.guard.change(wanted.security.url_networks)
+        services.paths.change(wanted.security.paths)
         parts.uploads.max_bytes, parts.uploads.max_open = wanted.limits.upload_bytes, wanted.limits.uploads
         parts.workers.allow_waiting(wanted.limits.waiting)
         services.maintenance.allow(wanted.limits.ingest_s)

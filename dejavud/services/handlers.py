@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +16,7 @@ from dejavud.audio.pcm_format import PcmFormat
 from dejavud.errors import InvalidRequest
 from dejavud.services.archives import ArchiveFile, Export, Restore
 from dejavud.services.client_limits import ClientLimits
-from dejavud.services.clients import scope_of
+from dejavud.services.clients import Scope, scope_of
 from dejavud.services.commands import Command, CommandTable
 from dejavud.services.duplicate_finder import duplicates_view
 from dejavud.services.event_handlers import EventHandlers
@@ -29,6 +30,7 @@ from dejavud.services.loop_meter import LoopMeter
 from dejavud.services.maintenance import CheckIndex
 from dejavud.services.migration import Migrate
 from dejavud.services.requests import Requests
+from dejavud.services.server_paths import ServerPaths
 from dejavud.services.timeline import timeline_view
 from dejavud.services.track_handlers import TrackHandlers
 from dejavud.services.views import recognition_view, track_view
@@ -38,7 +40,7 @@ from dejavud.values import Tags
 from dejavud.wire.rules import SECONDS, Form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     import trio
 
@@ -118,6 +120,7 @@ class Services:
     params: HashParams
     daemon: Daemon
     requests: Requests = field(default_factory=Requests)
+    paths: ServerPaths = field(default_factory=ServerPaths)
     limits: ClientLimits = field(default_factory=ClientLimits)
     loop: LoopMeter = field(default_factory=LoopMeter)
 
@@ -233,12 +236,12 @@ class Handlers:
             raise InvalidRequest(
                 reason="'pcm' says what the samples of a stream are, and no stream comes with this request"
             )
-        audio = _audio(params.path, None, call)
-        name = params.source or audio.name
-        bind_contextvars(source=name)
-        recognition = await self._services.recognizer.recognize_file(
-            audio.path, name, limit_s=params.limit_s, raw_fallback=params.raw_fallback
-        )
+        async with _audio(params.path, None, call, self._services) as audio:
+            name = params.source or audio.name
+            bind_contextvars(source=name)
+            recognition = await self._services.recognizer.recognize_file(
+                audio.path, name, limit_s=params.limit_s, raw_fallback=params.raw_fallback
+            )
         return _recognized(recognition)
 
     async def _recognize_stream(self, params: Recognize, call: Call, stream: AudioStream) -> dict[str, Any]:
@@ -282,20 +285,20 @@ class Handlers:
                 params.url, params.source, call.progress, limit_s=params.limit_s, is_trusted=call.client.is_local
             )
         else:
-            audio = _audio(params.path, None, call)
-            name = params.source or audio.name
-            bind_contextvars(source=name)
-            timeline = await scanner.scan_file(audio.path, name, call.progress, limit_s=params.limit_s)
+            async with _audio(params.path, None, call, self._services) as audio:
+                name = params.source or audio.name
+                bind_contextvars(source=name)
+                timeline = await scanner.scan_file(audio.path, name, call.progress, limit_s=params.limit_s)
         bind_contextvars(n_plays=len(timeline.plays), audio_s=round(timeline.duration_s, 1))
         return timeline_view(timeline, self._services.params)
 
     async def fingerprint(self, params: Fingerprint, call: Call) -> dict[str, Any]:
         """Add a file, or the bytes that came along, to the library."""
-        audio = _audio(params.path, params.name, call)
-        bind_contextvars(source=audio.name)
-        tags = Tags(params.title, params.artist, params.album)
-        file = TrackFile(audio.path, audio.name, params.path or audio.name, tags, params.limit_s)
-        ingested = await self._services.ingest.add(file)
+        async with _audio(params.path, params.name, call, self._services) as audio:
+            bind_contextvars(source=audio.name)
+            tags = Tags(params.title, params.artist, params.album)
+            file = TrackFile(audio.path, audio.name, audio.place or audio.name, tags, params.limit_s)
+            ingested = await self._services.ingest.add(file)
         bind_contextvars(track_id=ingested.track.id, added=ingested.added, n_duplicates=len(ingested.duplicates))
         answer = {"track": track_view(ingested.track), "added": ingested.added}
         return {**answer, "duplicates": duplicates_view(ingested.duplicates)}
