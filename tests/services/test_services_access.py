@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,9 +14,6 @@ from dejavud.services.access import Access, address_name
 from dejavud.services.client_limits import Buckets, ClientLimits
 from dejavud.services.clients import LOCAL, NOBODY, SCOPES, Client, Scope
 from dejavud.services.tokens import MAX_TOKENS, Token, check_name, digest_of, new_token, read_tokens
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DAY = "2026-01-01T00:00:00+00:00"
 
@@ -104,6 +102,15 @@ def test_each_command_of_the_daemon_needs_one_scope() -> None:
     with pytest.raises(Forbidden, match="needs the scope recognize"):
         writer.check("it", Scope.RECOGNIZE)
     assert {SCOPES[name] for name in ("export", "restore", "access.add", "keys.add")} == {Scope.ADMIN}
+
+
+@pytest.mark.parametrize("scope", [*Scope, None])
+def test_the_page_says_which_scope_each_command_needs(scope: Scope | None) -> None:
+    """docs/protocol.md has a row for each scope, which begins with the commands that need it, and with no other."""
+    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+    row = re.search(rf"^\| {scope or 'that of its command'} \| ((?:`[a-z._]+`(?:, )?)+)", page, re.MULTILINE)
+    assert row is not None
+    assert row[1].replace("`", "").split(", ") == [name for name, needed in SCOPES.items() if needed is scope]
 
 
 def test_tokens_are_unlike_each_other_and_fit_everywhere() -> None:
