@@ -151,8 +151,12 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--tracks", type=int, default=1000, help="that are added and removed (1000)")
     parser.add_argument("--reloads", type=int, default=100)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="DEJAVUD_…=VALUE", help="how the daemon is set up"
+    )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="mixed") as name, own_daemon() as daemon:
+    environment = dict(setting.split("=", 1) for setting in options.set)
+    with tempfile.TemporaryDirectory(prefix="mixed") as name, own_daemon(environment=environment) as daemon:
         paths = [Path(name, f"piece {number}.wav") for number in range(N_KNOWN)]
         for number, path in enumerate(paths):
             path.write_bytes(as_wav(piece(1 + number)))

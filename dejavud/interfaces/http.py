@@ -20,7 +20,7 @@ from dejavud.interfaces.cross_origin import headers_for, preflight
 from dejavud.interfaces.guard import Guard
 from dejavud.interfaces.http_answers import error_response, known_error
 from dejavud.interfaces.http_body import Body, BodyLimits
-from dejavud.interfaces.http_connection import run_connection
+from dejavud.interfaces.http_connection import WRITE, run_connection
 from dejavud.interfaces.http_events import EventFeed
 from dejavud.interfaces.http_operation import EVENTS_PATH
 from dejavud.interfaces.http_pages import Pages, is_page
@@ -168,9 +168,9 @@ class _Application:
         headers = Headers(scope=scope)
         body = Body(dict(headers), receive, self._body_limits, self._uploads.max_bytes)
         with self._log.opened("http", sane_id(headers.get(REQUEST_ID.decode(), ""))) as request:
-            exchange = _Exchange(
-                send, body, request.id, headers_for(scope["headers"], self._guard.access.allowed_origins)
-            )
+            for_page = headers_for(scope["headers"], self._guard.access.allowed_origins)
+            has_chunks = scope["http_version"] == "1.1" and scope["method"] != "HEAD"
+            exchange = _Exchange(send, body, request.id, for_page, write=scope["state"][WRITE] if has_chunks else None)
             try:
                 await self._answer(scope, body, exchange, request)
                 await exchange.finish()
@@ -238,10 +238,23 @@ class _Exchange:
 
     hypercorn closes a connection whose request was not read to its end; the reset can then overtake the answer, and the
     full queue of unread pieces would keep hypercorn's own last message from ever being delivered.
+
+    write : sends bytes as they are; None where an answer of unknown length does not go in chunks.  All pieces of such an answer but the first, before
+        which hypercorn sends the head, are made into chunks here: a thousand streams of events cost half.
     """
 
-    def __init__(self, send: Send, body: Body, request_id: str, for_page: list[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self,
+        send: Send,
+        body: Body,
+        request_id: str,
+        for_page: list[tuple[bytes, bytes]],
+        *,
+        write: Callable[[bytes], Awaitable[None]] | None,
+    ) -> None:
         self.status = self.n_bytes = 0
+        self._write = write
+        self._has_begun = False
         self.is_of_allowed_page = bool(for_page)
         self._headers = [(REQUEST_ID, request_id.encode()), *for_page]
         self._send = send
@@ -252,8 +265,16 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+            if any(name == b"content-length" for name, _ in message["headers"]):
+                self._write = None
         if message["type"] == "http.response.body":
-            self.n_bytes += len(message.get("body", b""))
+            piece = message.get("body", b"")
+            self.n_bytes += len(piece)
+            if self._has_begun and self._write is not None:
+                if piece:
+                    await self._write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                return
+            self._has_begun = True
             message = {**message, "more_body": True}
         await self._send(message)
 

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import h11
-from hypercorn.events import Closed, Event, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from hypercorn.typing import AppWrapper
 
     from dejavud.interfaces.tcp import PacedStream
+
+
+WRITE = "write"
+"""In a request's ``scope["state"]``: sends bytes past the protocol, for who knows what the protocol would make of them."""
 
 
 async def run_connection(app: AppWrapper, config: Config, context: WorkerContext, stream: PacedStream) -> None:
@@ -45,7 +49,7 @@ class _Connection(TCPServer):
                     self.config,
                     self.context,
                     tasks,
-                    ConnectionState({}),
+                    ConnectionState({WRITE: self._write}),
                     ssl=False,
                     client=parse_socket_addr(socket.family, socket.getpeername()),
                     server=parse_socket_addr(socket.family, socket.getsockname()),
@@ -58,6 +62,10 @@ class _Connection(TCPServer):
                 await self.idle_task.stop()  # or a closed connection keeps its place for the rest of its idle time
         finally:
             await self._close()
+
+    async def _write(self, data: bytes) -> None:
+        """Send bytes as they are, in their turn."""
+        await self.protocol_send(RawData(data))
 
     async def protocol_send(self, event: Event) -> None:
         """Do as hypercorn's own, but wait for no next request on a connection that is over."""

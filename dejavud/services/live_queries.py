@@ -136,7 +136,7 @@ class LiveQueries:
     async def _glance(self, query: LiveQuery, coming: _Coming, looks: _Looks) -> listen_jobs.Sound | None:
         """Return how the last second is; None where nothing can be said yet, or nobody has the time to look: the next look is soon."""
         params, settings = looks.hearing.params, self._recognizer.settings
-        coming.n_looked = coming.n_bytes
+        coming.look()
         try:
             sound = await self._workers.process(
                 listen_jobs.glance,
@@ -211,6 +211,11 @@ class _Coming:
     def _set_wanted(self, n_bytes: float) -> None:
         self._wanted = n_bytes
         self._change()
+
+    def look(self) -> None:
+        """Have what has come be in the file, to be looked at."""
+        self._receiver.flush()
+        self.n_looked = self.n_bytes
 
     async def whole(self) -> None:
         """Return when no more comes, looking at nothing before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,10 @@ from dejavud.errors import Busy, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+
+_BUFFER_BYTES = 1 << 16
+"""Written at once: a thread for each small piece that comes would cost more than the writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +40,26 @@ class Receiver:
         self.upload = upload
         self.n_bytes = 0
         self._max_bytes = max_bytes
-        self._file = upload.path.open("wb", buffering=0)
+        self._file = upload.path.open("wb", buffering=_BUFFER_BYTES)
+        self._n_buffered = 0
 
     async def write(self, chunk: bytes) -> None:
         """Append `chunk`; raises `TooLarge` when that passes the limit, before anything is written."""
         if self.n_bytes + len(chunk) > self._max_bytes:
             raise TooLarge(what=self.upload.name, limit_bytes=self._max_bytes)
         self.n_bytes += len(chunk)
-        await trio.to_thread.run_sync(self._file.write, chunk)
+        self._n_buffered += len(chunk)
+        if self._n_buffered < _BUFFER_BYTES:
+            self._file.write(chunk)  # into memory
+            await trio.lowlevel.checkpoint()
+        else:
+            self._n_buffered = 0
+            await trio.to_thread.run_sync(self._file.write, chunk)
+
+    def flush(self) -> None:
+        """Have all that was written so far be in the file."""
+        self._n_buffered = 0
+        self._file.flush()
 
     def close(self) -> None:
         """Finish writing; the bytes stay until the upload is discarded.  Idempotent."""
@@ -51,7 +67,8 @@ class Receiver:
 
     def discard(self) -> None:
         """Delete the bytes.  Idempotent."""
-        self.close()
+        with suppress(OSError):  # of a full disk, which was said when it was written to
+            self.close()
         self.upload.path.unlink(missing_ok=True)
 
 
