@@ -42,7 +42,7 @@ def check_url(url: str) -> None:
     if parts.scheme not in SCHEMES:
         reason = f"addresses begin with {', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://"
         raise UnsupportedUrl(url=url_without_password(url)[:200], reason=reason)
-    if not host or not url.isprintable() or " " in url:
+    if not host or not url.isprintable() or " " in url or "\\" in url:
         raise UnsupportedUrl(url=url_without_password(url)[:200], reason="this names no host, or is not an address")
 
 

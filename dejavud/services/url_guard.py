@@ -19,7 +19,7 @@ import structlog
 import trio
 
 from dejavud.audio.address import Way, check_url, is_public, url_without_password
-from dejavud.errors import DejavudError, UnreachableUrl, UnsupportedUrl
+from dejavud.errors import DejavudError, UnreachableUrl, UnsupportedAudio, UnsupportedUrl
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -85,7 +85,7 @@ class UrlGuard:
             nursery.cancel_scope.cancel()
         if hop.refusal is not None:
             raise hop.refusal from failure
-        if isinstance(failure, UnreachableUrl) and hop.failure is not None:
+        if isinstance(failure, UnreachableUrl | UnsupportedAudio) and hop.failure is not None:
             raise hop.failure from failure  # which knows why; FFmpeg saw a connection that ended
         if failure is not None:
             raise failure
