@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,16 @@ RATE_HZ = 22050
 TITLES = {1: "Harbour Lights", 2: "Paper Lanterns", 3: "Slow Orbit"}
 ARTIST = "The Quiet Engine"
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_FLAGS = (
-    "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
-).split()
+_FLAGS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
 
 
 def chromium() -> str:
@@ -86,7 +93,7 @@ class WebDaemon:
         notified.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(str(notified))
-            notify.settimeout(START_S)
+            notify.settimeout(1.0)
             with log_file(place).open("ab") as log:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "dejavud", *place.arguments, "--log-format", "json"],
@@ -97,13 +104,20 @@ class WebDaemon:
                     start_new_session=True,
                 )
             try:
-                while b"READY=1" not in notify.recv(1000):
-                    if process.poll() is not None:
-                        pytest.fail(log_file(place).read_text())
+                self._wait(notify, process)
                 yield
             finally:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+    def _wait(self, notify: socket.socket, process: subprocess.Popen[bytes]) -> None:
+        """Return when it has said that it is ready."""
+        given_up = time.monotonic() + START_S
+        while process.poll() is None and time.monotonic() < given_up:
+            with suppress(TimeoutError):
+                if b"READY=1" in notify.recv(1000):
+                    return
+        pytest.fail(f"the daemon does not start: {log_file(self.place).read_text()}")
 
     def teach(self, folder: Path, token: str | None = None) -> None:
         """Put `TITLES` into its library; their files stay in `folder`."""
