@@ -300,6 +300,16 @@ async def test_a_client_has_its_share_and_no_more(place: Place) -> None:
     assert '"outcome": "rate_limited"' in daemon.log
 
 
+async def test_the_machines_own_programs_are_not_counted_until_there_is_a_token(place: Place) -> None:
+    """Alone, they may ask as much as they like, whatever the limits of others are."""
+    limited = configured(place, "[limits]\nclient_rate = 0.1\nclient_requests = 1\n")
+    async with running_daemon(limited) as daemon, http_client(await reached(daemon, "http")) as client:
+        assert [(await client.get("/v1/tracks")).status_code for _ in range(10)] == [200] * 10
+        token = await made_token(daemon, "phone", "read")
+        codes = [(await client.get("/v1/tracks", headers=bearer(token))).status_code for _ in range(3)]
+        assert codes == [200, 429, 429]
+
+
 async def test_a_client_has_so_many_requests_in_work(place: Place) -> None:
     """Beyond client_requests the next is refused at once; when one ends there is room again.  A reload changes the limit."""
     limited = configured(place, "[limits]\nclient_requests = 2\n")
@@ -313,7 +323,8 @@ async def test_a_client_has_so_many_requests_in_work(place: Place) -> None:
             began.set()
             await release.wait()
 
-        async with http_client(http) as client, trio.open_nursery() as nursery:
+        token = await made_token(daemon, "one", "admin")
+        async with http_client(http, token) as client, trio.open_nursery() as nursery:
             for began in held:
                 nursery.start_soon(partial(client.post, "/v1/recognize", content=slow(began)))
             for began in held:

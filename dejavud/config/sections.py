@@ -155,8 +155,8 @@ class Limits:
     query_s: float = 60.0
     ingest_s: float = 600.0
     waiting: int = 256
-    client_requests: int = 256
-    client_rate: float = 200.0
+    client_requests: int = 128
+    client_rate: float = 100.0
 
 
 @dataclass(frozen=True, slots=True)

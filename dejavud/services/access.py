@@ -79,7 +79,7 @@ class Access:
         """
         address = address_name(address)
         if not self.asks and not is_wide:
-            return Client(address, EVERYTHING)
+            return Client(address, EVERYTHING, is_limited=False)
         if token is None:
             raise Unauthorized
         digest = digest_of(token)

@@ -50,7 +50,7 @@ class Buckets:
 
 
 class ClientLimits:
-    """Counts what each client asks for.  Who comes through the daemon's own socket is not counted: the daemon is his.
+    """Counts what each client asks for, but for programs of this machine while nobody needs a token: there are no others to leave anything to.
 
     n_requests : at a time; rate : a second, ten times that at once; 0 limits nothing.
     """
@@ -67,7 +67,7 @@ class ClientLimits:
 
     def count(self, client: Client) -> None:
         """Count one thing asked; raises `RateLimited`."""
-        if client.is_local or self._buckets is None:
+        if self._buckets is None or not client.is_limited:
             return
         wait_s = self._buckets.wait_s(client.name)
         if wait_s:
@@ -80,7 +80,7 @@ class ClientLimits:
     def admitted(self, client: Client) -> Iterator[None]:
         """Count one thing asked, as in work while the block goes on; raises `RateLimited`."""
         self.count(client)
-        if self._n_requests and not client.is_local and self._running[client.name] >= self._n_requests:
+        if self._n_requests and client.is_limited and self._running[client.name] >= self._n_requests:
             raise RateLimited(client=client.name, what=f"{self._n_requests} requests at a time", retry_after_s=1.0)
         self._running[client.name] += 1
         try:

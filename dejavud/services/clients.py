@@ -94,12 +94,14 @@ class Client:
     name : for limits and the log: his token's, his address where he has none, `LOCAL`'s over the ipc control socket.
     scopes : what he was given.
     is_local : he came through a socket that only the daemon's own user can open.
+    is_limited : what he asks is counted, so that he leaves others something; of who is alone on a machine's own door it is not.
     proof : of the token that he showed its digest, by which it is noticed that it was taken from him; empty where he showed none.
     """
 
     name: str
     scopes: frozenset[Scope]
     is_local: bool = False
+    is_limited: bool = True
     proof: str = field(default="", repr=False)
 
     def may(self, *scopes: Scope | None) -> bool:
@@ -117,5 +119,5 @@ EVERYTHING = frozenset({Scope.ADMIN})
 """The scopes of those who may do everything."""
 NOBODY = Client("nobody", frozenset())
 """Whom a call is from that names no client: he may do nothing."""
-LOCAL = Client("local", EVERYTHING, is_local=True)
+LOCAL = Client("local", EVERYTHING, is_local=True, is_limited=False)
 """The daemon's own user, and the daemon itself."""
