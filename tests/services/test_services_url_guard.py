@@ -133,8 +133,8 @@ async def test_what_is_encrypted_is_heard(tmp_path: Path, music: bytes) -> None:
 
         async def decrypt(stream: trio.SocketStream) -> None:
             outer = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
-            inner = await trio.open_tcp_stream("127.0.0.1", plain)
-            await _exchange(outer, inner)
+            async with outer, await trio.open_tcp_stream("127.0.0.1", plain) as inner:
+                await _exchange(outer, inner)
 
         async with trio.open_nursery() as nursery:
             (listener,) = await nursery.start(partial(trio.serve_tcp, decrypt, 0, host="127.0.0.1"))
