@@ -14,6 +14,9 @@ import trio
 from daemon_process import Place, RunningDaemon, run_to_the_end, running_daemon
 from security import http_client, make_certificate, opened, reached, websocket
 
+from dejavud.config import Config
+from dejavud.doctor.certificate import certificate, end_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -156,3 +159,29 @@ async def test_a_certificate_that_cannot_be_used_is_told_at_the_start(place: Pla
     assert done.returncode == 2, done.stderr
     assert reason in done.stderr
     assert "BEGIN" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "said"), [(60, "ok", "is good until"), (3, "warn", "days"), (-1, "fail", "clients refuse it")]
+)
+async def test_the_doctor_says_when_a_certificate_ends(place: Place, days: int, state: str, said: str) -> None:
+    """As OpenSSL says it, in good time before, with what mends it; a certificate that cannot be used is a finding too."""
+    file, key = await make_certificate(place.folder, days=max(1, days))
+    if days < 0:
+        old = ["openssl", "x509", "-req", "-days", "-1"]
+        ask = f"openssl req -new -key {key} -subj /CN=localhost -out {place.folder}/request.pem"
+        await trio.run_process(ask.split(), capture_stderr=True)
+        await trio.run_process(
+            [*old, "-in", f"{place.folder}/request.pem", "-signkey", str(key), "-out", str(file)], capture_stderr=True
+        )
+    config = replace(Config(), tls=replace(Config().tls, certificate=str(file), key=str(key)))
+    (finding,) = certificate(config)
+    assert (finding.check, finding.state) == ("certificate", state)
+    assert said in finding.said
+    told = await trio.run_process(["openssl", "x509", "-enddate", "-noout", "-in", str(file)], capture_stdout=True)
+    ends_at = end_of(file.read_text())
+    assert f"notAfter={ends_at:%b} {ends_at.day:2} {ends_at:%H:%M:%S %Y} GMT" == told.stdout.decode().strip()
+    key.write_text("no key")
+    (finding,) = certificate(config)
+    assert finding.state == "fail"
+    assert not list(certificate(Config()))

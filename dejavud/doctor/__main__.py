@@ -34,6 +34,7 @@ def main(settings: str) -> int:
     config = found[0] if found else None
     if config is not None:
         _part("database", lambda: storage(config, asked["running_url"]))
+        _part("certificate", lambda: _certificate(config))
     _part("versions", lambda: _machine(config))
     _part("codecs", _codecs)
     if not asked["hears"]:  # the daemon holds the microphone, and says how it is
@@ -50,6 +51,12 @@ def _part(name: str, examine: Callable[[], Iterable[Finding]]) -> None:
     except Exception as error:  # noqa: BLE001 - whatever a broken installation raises
         mend = "pip install --force-reinstall dejavud"
         _say(Finding(name, FAIL, f"{type(error).__name__}: {error}", mend).to_json())
+
+
+def _certificate(config: Config) -> Iterable[Finding]:
+    from dejavud.doctor.certificate import certificate  # noqa: PLC0415
+
+    return certificate(config)
 
 
 def _machine(config: Config | None) -> Iterable[Finding]:
