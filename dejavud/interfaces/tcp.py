@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import resource
 import socket
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,9 +17,10 @@ import structlog
 import trio
 
 from dejavud.errors import AddressInUse, InvalidConfig
+from dejavud.services.access import address_name
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from dejavud.interfaces.tls import Tls
 
@@ -26,6 +29,7 @@ _BACKLOG = 128
 _HANDSHAKE_S = 10.0
 _LINGER_S = 1.0
 _LINGER_READ_BYTES = 1 << 16
+_SHARE_OF_ONE = 4
 _SHARE_OF_DESCRIPTORS = 3
 """One third for each of HTTP and WebSocket, and one for everything else."""
 _KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
@@ -47,6 +51,7 @@ class PacedStream(trio.abc.HalfCloseableStream):
     """A TCP connection whose sends have a deadline.
 
     tls : what it is spoken over with; None speaks plainly.
+    address : where the client is; empty where it is gone already.
     """
 
     def __init__(self, stream: trio.SocketStream, send_s: float, tls: Tls | None = None) -> None:
@@ -54,6 +59,10 @@ class PacedStream(trio.abc.HalfCloseableStream):
         self._stream: trio.abc.Stream = stream if tls is None else tls.wrap(stream)
         self._send_s = send_s
         self.socket = stream.socket
+        try:
+            self.address = str(stream.socket.getpeername()[0])
+        except OSError:
+            self.address = ""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send `data`; raises `trio.BrokenResourceError` when the client does not take it in time."""
@@ -106,6 +115,28 @@ class PacedStream(trio.abc.HalfCloseableStream):
                 pass
 
 
+class Places:
+    """The connections that are open, of all and of each address: one of another machine's leaves three quarters of them to others."""
+
+    def __init__(self, n_places: int) -> None:
+        self._n_places = n_places
+        self._taken: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def taken(self, address: str) -> Iterator[bool]:
+        """Count a connection while the block goes on, and tell whether there is a place for it."""
+        name = address_name(address)
+        self._taken[name] += 1
+        is_ours = ipaddress.ip_network(name).is_loopback
+        most = self._n_places if is_ours else max(1, self._n_places // _SHARE_OF_ONE)
+        try:
+            yield self._taken.total() <= self._n_places and self._taken[name] <= most
+        finally:
+            self._taken[name] -= 1
+            if not self._taken[name]:
+                del self._taken[name]
+
+
 async def open_listener(host: str, port: int, what: str, given: socket.socket | None = None) -> trio.SocketListener:
     """Return a listener on `host` (its first address) and `port`, or on the socket that was `given` to us listening.
 
@@ -155,23 +186,26 @@ async def serve_connections(
     There are never so many that no descriptors are left for other work, whatever `limits` allows.
     An exception ends its connection and is logged; it never reaches the others.
     """
-    n_open, max_connections = 0, _affordable(limits.max_connections)
+    places = Places(_affordable(limits.max_connections))
 
     async def contained(raw: trio.SocketStream) -> None:
-        nonlocal n_open
-        n_open += 1
         stream = PacedStream(raw, limits.send_s, tls)
-        for option, value in _KEEP_ALIVE:
-            raw.setsockopt(socket.IPPROTO_TCP, option, value)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        try:
-            if await stream.is_greeted():
-                await (handle if n_open <= max_connections else refuse)(stream)
-        except Exception:  # noqa: BLE001 - the border of one connection
-            _LOG.exception("connection_failed", service=str(listener.socket.getsockname()))
-        finally:
-            n_open -= 1
-            await trio.aclose_forcefully(stream)
+        if not stream.address:
+            await trio.aclose_forcefully(raw)
+            return
+        with places.taken(stream.address) as has_place:
+            try:
+                for option, value in _KEEP_ALIVE:
+                    raw.setsockopt(socket.IPPROTO_TCP, option, value)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                if has_place and await stream.is_greeted():
+                    await handle(stream)
+                elif not has_place and tls is None:  # with TLS even a refusal would cost too much
+                    await refuse(stream)
+            except Exception:  # noqa: BLE001 - the border of one connection
+                _LOG.exception("connection_failed", service=str(listener.socket.getsockname()))
+            finally:
+                await trio.aclose_forcefully(stream)
 
     async with trio.open_nursery() as handlers, trio.open_nursery() as accepting:
         accepting.start_soon(partial(trio.serve_listeners, contained, [listener], handler_nursery=handlers))

@@ -148,7 +148,7 @@ class _Server:
             if request is not None:
                 self._n_connections += 1
                 try:
-                    await self._converse(request, stream.socket.getpeername()[0])
+                    await self._converse(request, stream.address)
                 finally:
                     self._n_connections -= 1
                 await stream.linger()

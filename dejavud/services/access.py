@@ -96,10 +96,11 @@ class Access:
         raise Unauthorized
 
     def admit_owner(self, token: str | None) -> Client:
-        """Return who asks over a socket that only the daemon's own user can open: he is asked for the token of the conf file, where it sets one."""
-        if self._password:
-            self.admit(token, LOCAL.name)
-        return LOCAL
+        """Return who asks over a socket that only the daemon's own user can open; where the conf file sets a token he shows that, or one with less."""
+        if not self._password:
+            return LOCAL
+        shown = self.admit(token, LOCAL.name)
+        return replace(LOCAL, scopes=shown.scopes)
 
     async def until_shut_out(self, client: Client) -> None:
         """Return when one who was let in would be no more: his token was removed or changed, or is asked for by now."""

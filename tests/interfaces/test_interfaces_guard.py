@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from interfaces_http import serving
 from security import shaken
 
 from dejavud.interfaces.http import HttpSettings
+from dejavud.interfaces.tcp import Places
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
 from dejavud.services.access import Access
 
@@ -213,3 +214,20 @@ async def test_pages_of_elsewhere_read_answers_where_conf_names_them(
                 await client.get("/v1/tracks", headers={"origin": origin, **shown}),
             ):
                 assert not any(name.startswith("access-control") for name in answer.headers), origin
+
+
+def test_one_machine_leaves_connections_to_others() -> None:
+    """Of another machine's address a quarter of them, of an IPv6 network too; of this machine's all.  What is closed is given back."""
+    places = Places(8)
+
+    def n_had(*addresses: str) -> int:
+        with ExitStack() as stack:
+            return [stack.enter_context(places.taken(address)) for address in addresses].count(True)
+
+    for _ in range(2):
+        assert n_had(*["192.0.2.7"] * 5) == 2
+        assert n_had(*(f"2001:db8::{number}" for number in range(5))) == 2
+        assert n_had(*["127.0.0.1"] * 10) == 8
+        assert n_had(*["::1"] * 10) == 8
+        assert n_had(*(f"192.0.2.{number}" for number in range(10))) == 8
+        assert n_had("192.0.2.7", "192.0.2.7", "192.0.2.7", "192.0.2.8", "127.0.0.1") == 4

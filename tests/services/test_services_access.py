@@ -154,6 +154,19 @@ def test_what_is_kept_of_a_token_does_not_open() -> None:
     assert text not in repr(access.tokens)
 
 
+def test_the_owner_is_asked_where_conf_says_so() -> None:
+    """His own socket gives him every scope; with a token in conf he has what the token gives that he shows."""
+    text = new_token()
+    phone = Token("phone", digest_of(text), frozenset({Scope.READ}), DAY)
+    assert Access("", [phone]).admit_owner(None) == LOCAL
+    access = Access("correct-horse", [phone])
+    assert access.admit_owner("correct-horse") == LOCAL
+    reader = access.admit_owner(text)
+    assert (reader.is_local, reader.may(Scope.READ), reader.may(Scope.WRITE)) == (True, True, False)
+    with pytest.raises(Unauthorized):
+        access.admit_owner(None)
+
+
 def test_wrong_tokens_are_counted_by_address_and_forgiven_in_time() -> None:
     """Ten at once, one each five seconds; others from elsewhere notice nothing, and waiting is not made longer by trying on."""
     clock = Clock()
