@@ -1,17 +1,17 @@
 /**
- * A client of dejavud for browsers and for Node 20 and later (22 for a WebSocket): one file, no dependencies.
- * The daemon's own web page is made with it, and is served this very file; docs/protocol.md tells what parameters and answers hold.
+ * A client of dejavud for browsers and for Node 20 and later (22 for a WebSocket): one file, no dependencies. The daemon's own web page is
+ * made with it. docs/protocol.md tells what parameters and answers hold.
  *
- *     import { Dejavud } from "./dejavud.js";
  *     const daemon = new Dejavud("http://127.0.0.1:4141");
  *     const { matches } = await daemon.recognize(await readFile("clip.mp3"), { name: "clip.mp3" });
  *     console.log(matches[0]?.track.title ?? "no match");
  *     for await (const { topic, data } of daemon.events({ topics: ["match."] })) console.log(topic, data.track?.title);
  */
 
+const sleep = (time_ms) => new Promise((resolve) => setTimeout(resolve, time_ms));
 const QUIET_MS = 60_000; // the daemon says something every 15 s
 const FULL_BYTES = 1 << 20; // so much sound may wait in a WebSocket to be sent
-const PASSING = [429, 502, 503, 504]; // statuses after which it is tried again
+const PASSING = [429, 502, 503, 504, undefined]; // statuses after which it is tried again; or there was none
 
 /** What the daemon refuses: a stable `code` for programs, `message` for people, `details`, and the HTTP `status` where there was one. */
 export class DejavudError extends Error {
@@ -21,16 +21,16 @@ export class DejavudError extends Error {
   }
 }
 
+const refusal = (status, text) =>
+  new DejavudError(text.startsWith('{"error":') ? JSON.parse(text).error : { code: "internal_error", message: `an answer of status ${status} that is none of dejavud's` }, status);
+
 /** One daemon, over HTTP; `session` opens a WebSocket to it. Where it cannot be reached, a `TypeError` is thrown, as by `fetch`. */
 export class Dejavud {
-  /**
-   * @param {string} [base] where it is; by default where the page that asks came from.
-   * @param {{token?: string | null}} [options] for a daemon that asks for one; `token` may be set later, too.
-   */
+  /** @param {string} [base] where it is; by default where the page came from. @param {{token?: string | null}} [options] `token` may be set later, too. */
   constructor(base = globalThis.location?.origin, { token = null } = {}) {
     Object.assign(this, { base: base.replace(/\/+$/, ""), token });
     const get = (path) => (query = {}, options = {}) => this.request("GET", path, { query, ...options });
-    const named = (name, verb = "") => `/v1/listeners/${encodeURIComponent(name)}${verb}`;
+    const at = (method, verb = "") => (name) => this.request(method, `/v1/listeners/${encodeURIComponent(name)}${verb}`);
     /** How the daemon is. */
     this.status = get("/v1/status");
     /** The library. `list` takes `search`, `sort`, `limit`, `cursor` …; `change` and `remove` a selection such as `{ ids: [7, 8] }`. */
@@ -46,58 +46,47 @@ export class Dejavud {
     this.listeners = {
       list: async () => (await this.request("GET", "/v1/listeners")).listeners,
       add: (name, source, { once = false } = {}) => this.request("POST", "/v1/listeners", { json: { name, source, once } }),
-      pause: (name) => this.request("POST", named(name, "/pause")),
-      resume: (name) => this.request("POST", named(name, "/resume")),
-      remove: (name) => this.request("DELETE", named(name)),
-      peaks: (name) => this.request("GET", named(name, "/peaks")),
+      pause: at("POST", "/pause"), resume: at("POST", "/resume"), remove: at("DELETE"), peaks: at("GET", "/peaks"),
       devices: async () => (await this.request("GET", "/v1/devices")).devices,
     };
     /** What they heard. All take `listener`, `search`, `day`, `since`, `until`, `zone` …; `csv` gives a `Response`. */
-    this.matches = {
-      list: get("/v1/matches"),
-      summary: get("/v1/matches/summary"),
-      csv: (query = {}) => this.send("GET", "/v1/matches.csv", { query }),
-    };
+    const csv = (query = {}) => this.send("GET", "/v1/matches.csv", { query });
+    this.matches = { list: get("/v1/matches"), summary: get("/v1/matches/summary"), csv };
   }
 
   /**
-   * What a recording is, or a part of one.
-   * @param {BodyInit} audio its bytes, in any format.
-   * @param {{name?: string, limit_s?: number, signal?: AbortSignal, onProgress?: (share: number) => void}} [options]
+   * What a recording is, or a part of one, in any format.
+   * @param {BodyInit} audio @param {{name?: string, limit_s?: number, signal?: AbortSignal, onProgress?: (share: number) => void}} [options]
    */
-  recognize(audio, options) {
-    return this.#upload("/v1/recognize", audio, options);
-  }
+  recognize = (audio, options) => this.#upload("/v1/recognize", audio, options);
 
   /**
-   * What happens, from now on or after the event with the id `after`. Cut off, it connects again by itself and misses nothing; it ends by
-   * `signal`, and throws where the daemon refuses for good.
+   * What happens, from now on or after the event with the id `after`, which `onPlace` is told. Cut off, it connects again by itself and misses
+   * nothing; it ends by `signal`, and throws where the daemon refuses for good.
    * @param {{topics?: string[], after?: string, signal?: AbortSignal, onState?: (isConnected: boolean) => void, onPlace?: (id: string) => void}} [options]
-   *   `onPlace` is told each id that may be given as `after`.
    */
   async *events({ topics = [], after = null, signal, onState = () => {}, onPlace = () => {} } = {}) {
-    let place = after;
+    let [place, isThere] = [after, null];
+    const turn = (isConnected) => isConnected === isThere || onState((isThere = isConnected));
     for (let pause_ms = 500; !signal?.aborted; pause_ms = Math.min(2 * pause_ms, 8000)) {
       const life = new AbortController();
-      const end = () => life.abort();
-      signal?.addEventListener("abort", end);
+      const both = AbortSignal.any([life.signal, ...(signal ? [signal] : [])]);
       try {
         const headers = place === null ? {} : { "Last-Event-ID": place };
-        const response = await this.send("GET", "/v1/events", { query: { topics }, headers, signal: life.signal });
-        onState(true);
-        for await (const { id, data } of messages(response.body, end)) {
+        const response = await this.send("GET", "/v1/events", { query: { topics }, headers, signal: both });
+        turn(true);
+        for await (const { id, data } of messages(response.body, () => life.abort())) {
           pause_ms = 500;
           if (id) onPlace((place = id));
           if (data) yield JSON.parse(data);
         }
       } catch (error) {
-        if (error instanceof DejavudError ? !PASSING.includes(error.status) : !["TypeError", "AbortError"].includes(error.name)) throw error;
+        if (!PASSING.includes(error.status) || !["DejavudError", "TypeError", "AbortError"].includes(error.name)) throw error;
       } finally {
-        end(); // also where who asked has had enough
-        signal?.removeEventListener("abort", end);
+        life.abort(); // also where who asked has had enough
       }
       if (signal?.aborted) return;
-      onState(false);
+      turn(false);
       await sleep(pause_ms * (0.75 + Math.random() / 2));
     }
   }
@@ -110,15 +99,12 @@ export class Dejavud {
   }
 
   /** The JSON that an address answers with; throws a `DejavudError`. */
-  async request(method, path, options) {
-    return (await this.send(method, path, options)).json();
-  }
+  request = async (method, path, options) => (await this.send(method, path, options)).json();
 
   /** The `Response` of an address that did not refuse. What is null, undefined or "" in `query` is left out; lists are joined by commas. */
   async send(method, path, { query = {}, json, body, headers = {}, signal } = {}) {
-    const content = json === undefined ? { body } : { body: JSON.stringify(json) };
-    const type = json === undefined ? {} : { "Content-Type": "application/json" };
-    const response = await fetch(this.#url(path, query), { method, ...content, headers: { ...this.#identity(), ...type, ...headers }, signal });
+    const [content, type] = json === undefined ? [body, {}] : [JSON.stringify(json), { "Content-Type": "application/json" }];
+    const response = await fetch(this.#url(path, query), { method, body: content, headers: { ...this.#identity(), ...type, ...headers }, signal });
     if (!response.ok) throw refusal(response.status, await response.text());
     return response;
   }
@@ -139,10 +125,7 @@ export class Dejavud {
     });
   }
 
-  #identity() {
-    return this.token ? { Authorization: `Bearer ${this.token}` } : {};
-  }
-
+  #identity = () => (this.token ? { Authorization: `Bearer ${this.token}` } : {});
   #url(path, query) {
     const given = Object.entries(query).filter(([, value]) => (value ?? "") !== "" && String(value) !== "");
     return `${this.base}${path}${given.length ? `?${new URLSearchParams(given)}` : ""}`;
@@ -164,16 +147,15 @@ export class Session {
     });
   }
 
-  /** @param {WebSocket} socket @private */
   constructor(socket) {
-    this.socket = socket;
+    Object.assign(this, { socket, close: () => socket.close() });
     socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
     /** Resolved when the session has ended, with why. */
     this.closed = new Promise((resolve) => (socket.onclose = ({ code, reason }) => resolve(reason || `closed (${code})`)));
     this.closed.then((reason) => this.#calls.forEach(({ reject }) => reject(new TypeError(`the connection was lost: ${reason}`))));
   }
 
-  /** The result of a command. @param {{onProgress?: (figures: object) => void, signal?: AbortSignal}} [options] */
+  /** What a command answers. @param {{onProgress?: (figures: object) => void, signal?: AbortSignal}} [options] */
   call(method, params = {}, { onProgress, signal, audio } = {}) {
     const id = (this.#last += 1);
     signal?.addEventListener("abort", () => this.#calls.has(id) && this.call("cancel", { id }).catch(() => {}));
@@ -191,12 +173,8 @@ export class Session {
       while (this.socket.bufferedAmount > FULL_BYTES && this.socket.readyState === 1) await sleep(20);
     };
     let isOver = false;
-    const end = () => isOver || ((isOver = true), this.socket.readyState === 1 && this.socket.send(new Uint8Array(0)));
+    const end = () => (isOver ||= this.socket.readyState !== 1 || (this.socket.send(new Uint8Array(0)), true));
     return { result, write, end };
-  }
-
-  close() {
-    this.socket.close();
   }
 
   #take({ id, method, params, result, error }) {
@@ -218,16 +196,4 @@ async function* messages(body, end) {
     text = blocks.pop();
     for (const block of blocks) yield Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s, 2)));
   }
-}
-
-function refusal(status, text) {
-  try {
-    return new DejavudError(JSON.parse(text).error, status);
-  } catch {
-    return new DejavudError({ code: "internal_error", message: `an answer with the status ${status} that is none of dejavud's` }, status);
-  }
-}
-
-function sleep(time_ms) {
-  return new Promise((resolve) => setTimeout(resolve, time_ms));
 }
