@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dejavuctl.failures import EXIT_INTERRUPTED, Usage
+from dejavuctl.failures import Interrupted, Usage
+from dejavuctl.long_work import add_quiet, under_way
 from dejavuctl.output import count, size
 from dejavuctl.progress import StatusLine
 from dejavud.wire.codes import EXIT_MATCHED
@@ -25,7 +26,7 @@ _DOING = {"writing": "written", "checking": "checked", "adding": "read", "removi
 def add_file(parser: ArgumentParser, text: str) -> None:
     """Add the archive's name, and the wish for silence."""
     parser.add_argument("file", metavar="FILE", help=text)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    add_quiet(parser)
 
 
 def converse(
@@ -47,14 +48,8 @@ def converse(
     with session.connect() as connection:
         if not connection.reads_our_files:
             raise Usage(reason="archives are files of the daemon's machine: run dejavuctl there, over its ipc socket")
-        try:
+        with under_way(line, lambda: Interrupted(interrupted)):
             report = ask(connection, line.note)["archive"]
-        except KeyboardInterrupt:
-            line.clear()
-            out.fail({"interrupted": True}, f"interrupted: {interrupted}")
-            return EXIT_INTERRUPTED
-        finally:
-            line.clear()
     out.show(report, f"{options.file}: {tell(report)}")
     return EXIT_MATCHED
 

@@ -112,7 +112,8 @@ exit status:
 environment:
   DEJAVUD_CONTROL  the daemon's control endpoint (as --control)
   DEJAVUD_KEY      a file of keys (as --key)
-  DEJAVUD_TOKEN    the token, where the daemon asks for one (as --token)"""
+  DEJAVUD_TOKEN    the token, where the daemon asks for one (as --token)
+  NO_COLOR         no colours (as --color never)"""
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Run]:
@@ -189,6 +190,12 @@ def _add_common(parser: argparse.ArgumentParser, *, default: str | None) -> None
         action="store_true",
         default=default if default is not None else False,
         help="print one JSON object a line",
+    )
+    group.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default=default if default is not None else "auto",
+        help="colours: on a terminal (auto, and not where NO_COLOR is set), always or never",
     )
     group.add_argument(
         "--token", default=default, help="the daemon's token; other users may see it in the process list"

@@ -57,6 +57,14 @@ class ForeignProtocol(DejavudError):
     template = "what answers at {endpoint} does not speak this dejavuctl's protocol ({reason}); is it a dejavud of another version, or another program?"
 
 
+class Interrupted(Exception):
+    """Ctrl-C took a command back, in the daemon too.  left : what there is of it; figures : the same for a program."""
+
+    def __init__(self, left: str, **figures: object) -> None:
+        super().__init__(left)
+        self.left, self.figures = left, figures
+
+
 class Failed(Exception):
     """One command ended with an error, the daemon's or this client's own, in the form that all transports share."""
 

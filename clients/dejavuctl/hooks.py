@@ -10,17 +10,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+HEADING = ("hook", "kind", "state", "target", "how it went")
+
+
+def hook_cells(view: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a hook as a row."""
+    texts = (printable(str(view[key])) for key in ("hook", "kind", "state", "target"))
+    return (*texts, ", ".join(_course(view)))
+
+
 def hook_line(view: Mapping[str, Any]) -> str:
-    """Return a hook as a person reads it."""
-    name, kind = printable(view["hook"]), printable(view["kind"])
-    parts = [f"{name if name == kind else f'{name} ({kind})'}  {view['state']}", printable(view["target"])]
-    parts.append(f"{view['n_delivered']} delivered")
+    """Return a hook in a line."""
+    name, kind, state, target, course = hook_cells(view)
+    return f"{name if name == kind else f'{name} ({kind})'}  {state}, {target}, {course}"
+
+
+def _course(view: Mapping[str, Any]) -> list[str]:
+    parts = [f"{view['n_delivered']} delivered"]
     parts += [f"{view[key]} {word}" for key, word in _FIGURES.items() if view.get(key)]
     if view.get("next_try_at"):
         parts.append(f"next try at {printable(view['next_try_at'])[11:19]}")
     if view.get("last_error"):
         parts.append(f"last error {printable(str(view.get('last_error_at')))[11:19]}: {printable(view['last_error'])}")
-    return ", ".join(parts)
+    return parts
 
 
 _FIGURES = {"n_waiting": "waiting", "n_failed": "given up", "n_lost": "lost"}

@@ -18,23 +18,37 @@ LATE_S = 1.0
 """Sound that comes so much later than at its best is said to."""
 
 
+HEADING = ("listener", "state", "source", "what it hears")
+
+
+def listener_cells(view: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a listener as a row."""
+    texts = (printable(str(view[key])) for key in ("listener", "state", "source"))
+    return (*texts, ", ".join(_heard(view)))
+
+
 def listener_line(view: Mapping[str, Any]) -> str:
-    """Return a listener as a person reads it."""
-    parts = [f"{printable(view['listener'])}  {view['state']}", printable(view["source"])]
+    """Return a listener in a line."""
+    name, state, source, heard = listener_cells(view)
+    return f"{name}  {state}, {source}" + (f", {heard}" if heard else "")
+
+
+def _heard(view: Mapping[str, Any]) -> list[str]:
+    """Return what a listener hears, the tracks first, and what is amiss."""
+    parts = [f"plays {play_text(play)}" for play in view.get("plays", ())]
+    if view.get("reason"):
+        parts.append(printable(view["reason"]))
     if view.get("format"):
         parts.append(printable(view["format"]))
     if view.get("level_db") is not None:
         parts.append(f"{view['level_db']:.0f} dB")
-    if view.get("reason"):
-        parts.append(printable(view["reason"]))
     if view.get("drift_ppm") is not None:
         parts.append(f"clock {view['drift_ppm']:+.0f} ppm")
     if (view.get("lag_s") or 0) >= LATE_S:
         parts.append(f"{view['lag_s']:.0f} s late")
     if view.get("n_overruns"):
         parts.append(f"{view['n_overruns']} overruns")
-    parts += [f"plays {play_text(play)}" for play in view.get("plays", ())]
-    return ", ".join(parts)
+    return parts
 
 
 def play_text(play: Mapping[str, Any]) -> str:

@@ -12,8 +12,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import TextIO
 
+    from dejavuctl.failures import Failed
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_ISOLATE, _END_ISOLATE = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
+_NO_CELL = frozenset({"Mn", "Me", "Cf"})
+
+HEADING, GOOD, DOUBTFUL, BAD, FAINT = "1", "32", "33", "31", "2"
+"""Styles, as terminals number them."""
+STATES = {
+    **dict.fromkeys(("listening", "ready", "running", "ok"), GOOD),
+    **dict.fromkeys(("starting", "waiting", "retrying", "warn", "cancelled"), DOUBTFUL),
+    **dict.fromkeys(("failed", "FAIL", "fail", "stopped"), BAD),
+    **dict.fromkeys(("silent", "paused", "ended", "disabled", "done"), FAINT),
+}
+"""What a state looks like."""
 NARROWEST_CELL = 8
 """Characters that a shrunk column keeps."""
 
@@ -25,11 +40,13 @@ class Output:
     as_json : print records for programs, not text for people.
     answers : what was asked for, text or JSON lines.
     remarks : progress, warnings and errors for people.
+    color : "always", "never", or "auto": where they go to a terminal.
     """
 
     as_json: bool
     answers: TextIO
     remarks: TextIO
+    color: str = "never"
 
     def show(self, record: Mapping[str, Any], text: str) -> None:
         """Print `record` for a program or `text` for a person, at once: the reader may act on each line."""
@@ -44,10 +61,49 @@ class Output:
         else:
             self.remark(text)
 
+    def refuse(self, failure: Failed) -> None:
+        """Print why something was not done, as `fail`."""
+        if self.as_json:
+            self.show({"error": failure.body}, "")
+        else:
+            self.complain(failure.message)
+
+    def complain(self, message: str) -> None:
+        """Print what is wrong, for a person."""
+        self.remark(f"{self.styled('dejavuctl:', BAD, self.remarks)} {printable(message)}")
+
+    def styled(self, text: str, style: str, stream: TextIO | None = None) -> str:
+        """Return `text` in a style, where it is to be seen: on `stream`, among the answers where none is named."""
+        is_seen = self.color == "always" or (self.color == "auto" and (stream or self.answers).isatty())
+        return f"\x1b[{style}m{text}\x1b[0m" if is_seen and style and not self.as_json else text
+
     def remark(self, text: str) -> None:
         """Print a line beside the answers."""
         self.remarks.write(text + "\n")
         self.remarks.flush()
+
+
+def wanted_color(given: str, environment: Mapping[str, str]) -> str:
+    """Return when to use colours: as `given`, and where that is "auto", never with NO_COLOR or a terminal that has none."""
+    is_plain = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
+    return "never" if given == "auto" and is_plain else given
+
+
+def show_list(
+    out: Output,
+    heading: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    records: Sequence[Mapping[str, Any]],
+    *,
+    empty: str,
+) -> None:
+    """Print a table for a person, a record a line for a program; where there is nothing, a person is told so beside it."""
+    if records:
+        table = Table(out, heading, rows)
+        for row, record in zip(rows, records, strict=True):
+            table.add(row, record)
+    elif not out.as_json:
+        out.remark(empty)
 
 
 def printable(text: str) -> str:
@@ -98,21 +154,25 @@ def track_name(track: Mapping[str, Any]) -> str:
 
 
 def display_width(text: str) -> int:
-    """Return how many terminal cells `text` takes: two for wide East Asian characters, none for combining marks."""
+    """Return how many terminal cells `text` takes: two for wide East Asian characters and emoji, none for marks and joiners."""
     if text.isascii():
         return len(text)
-    from unicodedata import combining, east_asian_width  # noqa: PLC0415 - most names are ASCII and never need it
+    from unicodedata import category, east_asian_width  # noqa: PLC0415 - most names are ASCII and never need it
 
-    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+    return sum(0 if category(char) in _NO_CELL else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def fit(text: str, width: int) -> str:
-    """Return `text` in exactly `width` cells: padded, or cut with an ellipsis."""
+    """Return `text` in exactly `width` cells: padded, or cut with an ellipsis.
+
+    What is written from right to left is kept to its cell: a terminal that orders it does not pull its neighbours along.
+    """
     if display_width(text) > width:
         while text and display_width(text) > width - 1:
             text = text[:-1]
         text += "…"
-    return text + " " * (width - display_width(text))
+    padding = " " * (width - display_width(text))
+    return f"{_ISOLATE}{text}{_END_ISOLATE}{padding}" if _RIGHT_TO_LEFT.search(text) else text + padding
 
 
 def terminal_columns() -> int:
@@ -131,6 +191,7 @@ class Table:
 
     def __init__(self, out: Output, heading: Sequence[str], first_rows: Sequence[Sequence[str]]) -> None:
         self._out = out
+        self._state = heading.index("state") if "state" in heading else None
         natural = [max(map(display_width, column)) for column in zip(heading, *first_rows, strict=True)]
         self._cuts = out.answers.isatty()
         self._widths = _shrunk(natural, terminal_columns()) if self._cuts else natural
@@ -146,6 +207,10 @@ class Table:
             for cell, width in zip(row, self._widths, strict=True)
         ]
         if record is not None or not self._out.as_json:
+            if record is None:
+                cells = [self._out.styled(cell, HEADING) for cell in cells]
+            elif self._state is not None:
+                cells[self._state] = self._out.styled(cells[self._state], STATES.get(row[self._state], ""))
             self._out.show(record or {}, "  ".join(cells).rstrip())
 
 

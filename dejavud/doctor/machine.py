@@ -74,8 +74,16 @@ def _optional(config: Config | None) -> Iterator[Finding]:
         if is_wanted and name != "pyaudio" and find_spec(name) is None:  # the microphone says so for itself
             yield Finding(what, FAIL, f"the conf has it and {name} is not installed", f"pip install 'dejavud[{extra}]'")
     ffmpeg = "ffmpeg is there" if shutil.which("ffmpeg") else "no ffmpeg, which is needed for rare codecs only"
-    said = f"for {', '.join(there) or 'nothing'}; not for {', '.join(away) or 'nothing'}; {ffmpeg}"
-    yield Finding("optional", OK, f"libraries are there {said}")
+    said = [f"libraries for {_listed(there)} are there"] * bool(there)
+    said += [f"those for {_listed(away)} are not" if there else f"no library for {', '.join(away)} is there"] * bool(
+        away
+    )
+    yield Finding("optional", OK, "; ".join([*said, ffmpeg]))
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as one says them."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _clock() -> Finding:

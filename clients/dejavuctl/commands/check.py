@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dejavuctl.failures import EXIT_INTERRUPTED
+from dejavuctl.failures import Interrupted
+from dejavuctl.long_work import add_quiet, under_way
 from dejavuctl.output import clock, count, printable
 from dejavuctl.progress import ShareLine
 from dejavud.wire.codes import EXIT_MATCHED, EXIT_NO_MATCH
@@ -34,7 +35,7 @@ exit status: 0 all is well, or was repaired; 1 something is wrong; 4 failed; 130
 def configure(parser: ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--repair", action="store_true", help="repair what can be")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    add_quiet(parser)
 
 
 def check(options: Namespace) -> None:
@@ -45,15 +46,8 @@ def run(options: Namespace, session: Session) -> int:
     """Have the index checked, and say what is wrong with it."""
     out = session.out
     line = ShareLine(out.remarks, enabled=not options.quiet)
-    with session.connect() as connection:
-        try:
-            report = connection.call("check", {"repair": options.repair}, line.note)
-        except KeyboardInterrupt:
-            line.clear()
-            out.fail({"interrupted": True}, "interrupted: what was repaired stays so")
-            return EXIT_INTERRUPTED
-        finally:
-            line.clear()
+    with session.connect() as connection, under_way(line, lambda: Interrupted("what was repaired stays so")):
+        report = connection.call("check", {"repair": options.repair}, line.note)
     out.show(report, "\n".join(_lines(report)))
     return EXIT_MATCHED if report["n_repaired"] == report["n_findings"] else EXIT_NO_MATCH
 

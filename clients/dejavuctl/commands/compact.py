@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dejavuctl.failures import EXIT_INTERRUPTED
+from dejavuctl.failures import Interrupted
+from dejavuctl.long_work import add_quiet, under_way
 from dejavuctl.output import clock, size
 from dejavuctl.progress import ShareLine
 from dejavud.wire.codes import EXIT_MATCHED
@@ -31,7 +32,7 @@ exit status: 0 done, or nothing to do; 4 failed; 130 interrupted."""
 
 def configure(parser: ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    add_quiet(parser)
 
 
 def check(options: Namespace) -> None:
@@ -42,15 +43,8 @@ def run(options: Namespace, session: Session) -> int:
     """Have the index written anew, and say what that gave."""
     out = session.out
     line = ShareLine(out.remarks, enabled=not options.quiet)
-    with session.connect() as connection:
-        try:
-            done = connection.call("compact", {}, line.note)
-        except KeyboardInterrupt:
-            line.clear()
-            out.fail({"interrupted": True}, "interrupted: the index is as it was")
-            return EXIT_INTERRUPTED
-        finally:
-            line.clear()
+    with session.connect() as connection, under_way(line, lambda: Interrupted("the index is as it was")):
+        done = connection.call("compact", {}, line.note)
     before, after = done["n_bytes_before"], done["n_bytes_after"]
     if done["is_rewritten"]:
         text = f"{size(before)} before, {size(after)} after; {clock(done['elapsed_s'])}"

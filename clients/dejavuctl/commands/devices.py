@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dejavuctl.output import printable
+from dejavuctl.output import printable, show_list
 from dejavud.wire.codes import EXIT_MATCHED, EXIT_NO_MATCH
 
 if TYPE_CHECKING:
@@ -29,13 +29,19 @@ def check(options: Namespace) -> None:
 
 
 def run(_options: Namespace, session: Session) -> int:
-    """Print one device a line."""
+    """Print them."""
     with session.connect() as connection:
         devices = connection.call("devices", {})["devices"]
-    for device in devices:
-        default = "  (default)" if device["is_default"] else ""
-        name = f"{device['index']:3}  {printable(device['name'])}"
-        session.out.show(device, f"{name}  {device['n_channels']} ch, {device['rate_hz']} Hz{default}")
-    if not devices:
-        session.out.remark("no device of the daemon's machine can record")
+    rows = [
+        (
+            str(device["index"]),
+            printable(device["name"]),
+            str(device["n_channels"]),
+            f"{device['rate_hz']} Hz",
+            "default" if device["is_default"] else "",
+        )
+        for device in devices
+    ]
+    empty = "no device of the daemon's machine can record; is one plugged in? dejavuctl doctor says more"
+    show_list(session.out, ("device", "name", "channels", "rate", ""), rows, devices, empty=empty)
     return EXIT_MATCHED if devices else EXIT_NO_MATCH

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dejavuctl.examination import daemon_status, machine, running, sockets
-from dejavuctl.output import count, printable
+from dejavuctl.output import STATES, count, printable
 from dejavud.wire.codes import EXIT_FAILED, EXIT_MATCHED
 from dejavud.wire.findings import FAIL, WARN
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterator
 
+    from dejavuctl.output import Output
     from dejavuctl.session import Session
     from dejavud.wire.findings import Finding
 
@@ -44,7 +45,7 @@ def run(options: Namespace, session: Session) -> int:
     states: list[str] = []
     for finding in _findings(options, session):
         states.append(finding.state)
-        session.out.show(finding.to_json(), _lines(finding))
+        session.out.show(finding.to_json(), _lines(finding, session.out))
     n_failed, n_warned = states.count(FAIL), states.count(WARN)
     if not session.out.as_json:
         session.out.remark(f"{count(len(states), 'check')}: {n_failed} failed, {count(n_warned, 'warning')}")
@@ -60,7 +61,8 @@ def _findings(options: Namespace, session: Session) -> Iterator[Finding]:
     yield from machine(options.config, session, status)
 
 
-def _lines(finding: Finding) -> str:
+def _lines(finding: Finding, out: Output) -> str:
     """Return a finding for a person: what mends it stands below it, as it can be typed."""
-    line = f"{finding.state:4}  {finding.check:{_WIDTH}}  {finding.said}"
-    return printable(line) + (f"\n{'':{_WIDTH + 8}}mend: {printable(finding.mend)}" if finding.mend else "")
+    state = out.styled(f"{finding.state:4}", STATES.get(finding.state, ""))
+    line = f"{state}  {printable(f'{finding.check:{_WIDTH}}  {finding.said}')}"
+    return line + (f"\n{'':{_WIDTH + 8}}mend: {printable(finding.mend)}" if finding.mend else "")

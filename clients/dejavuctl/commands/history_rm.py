@@ -55,7 +55,8 @@ def run(options: Namespace, session: Session) -> int:
     with session.connect() as connection:
         summary = connection.call("history.summary", {**params, "limit": 1})
         if options.dry_run or not summary["n_plays"]:
-            out.show({"would_be_removed": summary["n_plays"]}, f"{totals_line(summary, zone)}; nothing was removed")
+            record = {"would_be_removed": summary["n_plays"]} if options.dry_run else {"n_removed": 0}
+            out.show(record, f"{totals_line(summary, zone)}; nothing was removed")
             return EXIT_MATCHED
         if not options.yes:
             _ask(session, f"Forget {totals_line(summary, zone)}?")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dejavuctl.hooks import hook_line
+from dejavuctl.hooks import HEADING, hook_cells
+from dejavuctl.output import show_list
 from dejavud.wire.codes import EXIT_MATCHED
 
 if TYPE_CHECKING:
@@ -28,11 +29,9 @@ def check(options: Namespace) -> None:
 
 
 def run(_options: Namespace, session: Session) -> int:
-    """Print one hook a line."""
+    """Print them."""
     with session.connect() as connection:
         hooks = connection.call("hooks.list", {})["hooks"]
-    for view in hooks:
-        session.out.show(view, hook_line(view))
-    if not hooks:
-        session.out.remark("no hook is switched on; see [hooks] in the daemon's conf")
+    empty = "no hook is switched on; see [hooks] in the daemon's conf"
+    show_list(session.out, HEADING, [hook_cells(view) for view in hooks], hooks, empty=empty)
     return EXIT_MATCHED

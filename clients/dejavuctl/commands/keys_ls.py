@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dejavuctl.output import Table
+from dejavuctl.output import show_list
 from dejavud.wire.codes import EXIT_MATCHED
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ def run(_options: Namespace, session: Session) -> int:
     with session.connect() as connection:
         keys = connection.call("keys.list", {})["keys"]
     rows = [[key["name"], ", ".join(key["scopes"]), key["added_at"][:10], key["key"]] for key in keys]
-    if keys:
-        table = Table(session.out, ["name", "may", "added", "public key"], rows)
-        for row, key in zip(rows, keys, strict=True):
-            table.add(row, key)
-    else:
-        session.out.remark("nobody is let in by a key; dejavuctl keys add NAME makes one")
+    empty = "nobody is let in by a key; dejavuctl keys add NAME makes one"
+    show_list(session.out, ("name", "may", "added", "public key"), rows, keys, empty=empty)
     return EXIT_MATCHED

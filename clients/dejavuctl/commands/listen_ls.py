@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dejavuctl.listeners import listener_line
+from dejavuctl.listeners import HEADING, listener_cells
+from dejavuctl.output import show_list
 from dejavud.wire.codes import EXIT_MATCHED
 
 if TYPE_CHECKING:
@@ -28,11 +29,9 @@ def check(options: Namespace) -> None:
 
 
 def run(_options: Namespace, session: Session) -> int:
-    """Print one listener a line."""
+    """Print them."""
     with session.connect() as connection:
         listeners = connection.call("listen.list", {})["listeners"]
-    for view in listeners:
-        session.out.show(view, listener_line(view))
-    if not listeners:
-        session.out.remark("the daemon listens to nothing; see dejavuctl listen add --help")
+    empty = "the daemon listens to nothing; see dejavuctl listen add --help"
+    show_list(session.out, HEADING, [listener_cells(view) for view in listeners], listeners, empty=empty)
     return EXIT_MATCHED

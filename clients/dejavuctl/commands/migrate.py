@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dejavuctl.failures import EXIT_INTERRUPTED, Usage
+from dejavuctl.failures import Interrupted, Usage
+from dejavuctl.long_work import add_quiet, under_way
 from dejavuctl.output import clock, count, printable
 from dejavuctl.progress import StatusLine
 from dejavud.wire.codes import EXIT_MATCHED
@@ -55,7 +56,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="only say what would be brought over, and with which profile"
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    add_quiet(parser)
 
 
 def check(options: Namespace) -> None:
@@ -118,6 +119,11 @@ class _Progress:
         """Take the line off the terminal."""
         self._line.clear()
 
+    def left(self) -> Interrupted:
+        """Return what there is after Ctrl-C."""
+        n_added = int(self.figures.get("n_songs_done") or 0)
+        return Interrupted(f"{count(n_added, 'song')} came over and stay; run it again to go on", n_added=n_added)
+
     def _text(self, figures: Mapping[str, Any]) -> str:
         state = figures.get("state")
         if state == "counting":
@@ -142,20 +148,9 @@ def run(options: Namespace, session: Session) -> int:
     """Bring a database over, and say what became of it."""
     out = session.out
     progress = _Progress(out.remarks, enabled=not options.quiet)
-    with session.connect() as connection:
-        try:
-            params = {"url": options.url, "dry_run": options.dry_run}
-            report = connection.call("migrate", params, progress.note)["migration"]
-        except KeyboardInterrupt:
-            progress.clear()
-            n_added = int(progress.figures.get("n_songs_done") or 0)
-            out.fail(
-                {"interrupted": True, "n_added": n_added},
-                f"interrupted: {count(n_added, 'song')} came over and stay; run it again to go on",
-            )
-            return EXIT_INTERRUPTED
-        finally:
-            progress.clear()
+    with session.connect() as connection, under_way(progress, progress.left):
+        params = {"url": options.url, "dry_run": options.dry_run}
+        report = connection.call("migrate", params, progress.note)["migration"]
     for warning in report["warnings"]:
         out.remark(f"dejavuctl: {printable(warning)}")
     out.show(report, "\n".join(_lines(report)))

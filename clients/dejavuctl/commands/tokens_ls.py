@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dejavuctl.output import Table
+from dejavuctl.output import show_list
 from dejavud.wire.codes import EXIT_MATCHED
 
 if TYPE_CHECKING:
@@ -37,12 +37,8 @@ def run(_options: Namespace, session: Session) -> int:
         [token["name"], ", ".join(token["scopes"]), token["created_at"][:10], _moment(token["last_used_at"])]
         for token in tokens
     ]
-    if tokens:
-        table = Table(session.out, ["name", "may", "made", "last used"], rows)
-        for row, token in zip(rows, tokens, strict=True):
-            table.add(row, token)
-    else:
-        session.out.remark("there is no token; dejavuctl tokens add NAME makes one")
+    empty = "there is no token; dejavuctl tokens add NAME makes one"
+    show_list(session.out, ("name", "may", "made", "last used"), rows, tokens, empty=empty)
     return EXIT_MATCHED
 
 
