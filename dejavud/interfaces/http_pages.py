@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 PAGE_PATH = "/"
 FILES_PATH = "/web/"
 _WEB = Path(__file__).parents[1] / "web"
+_PAGE = "index.html"
 _CLIENT = "dejavud.js"
 """The client module: in a checkout among the other clients, in a wheel and in the single file beside the page that uses it."""
 _KINDS = {
@@ -48,7 +50,7 @@ def is_page(path: str) -> bool:
 
 
 class Pages:
-    """The page and its files, read once, in memory: some 80 kB.
+    """The page and its files, read once, in memory: some 100 kB, of which a third goes over the wire.
 
     websockets : returns where WebSocket is, which the page may connect to.
     """
@@ -56,9 +58,10 @@ class Pages:
     def __init__(self, websockets: Callable[[], Sequence[str]]) -> None:
         self._websockets = websockets
         self._files = {path.name: path.read_bytes() for path in _paths()}
+        self._packed: dict[str, bytes] = {}
         self._digest = _digest(self._files)
-        page = self._files.pop("index.html").decode("utf-8")
-        self._page = page.replace(f"{_PLACE}/", f"{FILES_PATH[1:]}{self._digest}/").encode()
+        page = self._files[_PAGE].decode("utf-8")
+        self._files[_PAGE] = page.replace(f"{_PLACE}/", f"{FILES_PATH[1:]}{self._digest}/").encode()
 
     def routes(self) -> list[Route]:
         """Return the addresses of the page."""
@@ -69,18 +72,32 @@ class Pages:
 
     async def _show(self, request: Request) -> Response:
         policy = content_policy(request.headers.get("host", ""), self._websockets())
-        headers = {**_HEADERS, "content-security-policy": policy, "cache-control": "no-cache"}
-        return _fresh_or_same(request, self._page, {**headers, "etag": f'"{self._digest}"'}, ".html")
+        return self._answer(request, _PAGE, {"content-security-policy": policy, "cache-control": "no-cache"})
 
     async def _file(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in self._files:
+        if name not in self._files or name == _PAGE:
             raise NotFound(path=request.scope["path"])
         # A page that was opened before an upgrade still asks for its own version: it gets today's, and keeps nothing.
         is_current = request.path_params["version"] == self._digest
         kept = "public, max-age=31536000, immutable" if is_current else "no-cache"
-        headers = {**_HEADERS, "cache-control": kept, "etag": f'"{self._digest}"'}
-        return _fresh_or_same(request, self._files[name], headers, Path(name).suffix)
+        return self._answer(request, name, {"cache-control": kept})
+
+    def _answer(self, request: Request, name: str, more: Mapping[str, str]) -> Response:
+        headers = {**_HEADERS, **more, "etag": f'W/"{self._digest}"', "vary": "accept-encoding"}
+        if headers["etag"] in request.headers.get("if-none-match", ""):
+            return Response(None, 304, headers)
+        body = self._files[name]
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["content-encoding"] = "gzip"
+            body = self._pack(name)
+        return Response(body, 200, headers, _KINDS[Path(name).suffix])
+
+    def _pack(self, name: str) -> bytes:
+        """Return a file as it goes over the wire, packed when it is first asked for: a start has no time for it."""
+        if name not in self._packed:
+            self._packed[name] = gzip.compress(self._files[name], mtime=0)
+        return self._packed[name]
 
 
 def content_policy(host: str, websockets: Sequence[str]) -> str:
@@ -96,12 +113,6 @@ def content_policy(host: str, websockets: Sequence[str]) -> str:
 
 def _ports(urls: Iterable[str]) -> set[int]:
     return {port for port in (urlsplit(url).port for url in urls) if port is not None}
-
-
-def _fresh_or_same(request: Request, body: bytes, headers: Mapping[str, str], kind: str) -> Response:
-    if headers["etag"] in request.headers.get("if-none-match", ""):
-        return Response(None, 304, dict(headers))
-    return Response(body, 200, dict(headers), _KINDS[kind])
 
 
 def _paths() -> list[Path]:

@@ -84,6 +84,14 @@ def test_the_wheel_ships_the_conf_file_the_units_and_the_license(wheel: zipfile.
     assert done.stdout == ours + "\n"
 
 
+def test_the_wheel_holds_the_web_page_and_the_one_client_that_it_is_made_with(wheel: zipfile.ZipFile) -> None:
+    """Installed by pip the page is complete: its own files, and the JavaScript client, of which the repository has one copy."""
+    page = {path.name: path.read_bytes() for path in (ROOT / "dejavud" / "web").iterdir()}
+    page["dejavud.js"] = (ROOT / "clients" / "dejavud.js").read_bytes()
+    names = [name for name in wheel.namelist() if name.startswith("dejavud/web/")]
+    assert {Path(name).name: wheel.read(name) for name in names} == page
+
+
 def test_pyaudio_comes_with_the_extra_only(metadata: Message) -> None:
     """A plain install compiles nothing: PyAudio is the one dependency without wheels."""
     required = [line for line in metadata.get_all("Requires-Dist", []) if line.lower().startswith("pyaudio")]
