@@ -153,11 +153,12 @@ class Dejavud:
 
     @asynccontextmanager
     async def events(self, *topics: str, after: str | None = None) -> AsyncIterator[AsyncIterator[Event]]:
-        """Give events without end, of topics that begin so: from now on, or after a place (`Event.place`, or "0" for all that is kept).
+        """Give events without end, of topics that begin so: from the beginning of the block on, or after a place (`Event.place`, or "0" for all that is kept).
 
         Where the connection breaks it is made again and what was missed comes first.  Ends with `Error` where the daemon refuses for good.
         """
         async with aclosing(self._http.events(topics, after)) as told:
+            await anext(told)  # the daemon has our name: what happens from here on is told
             yield told
 
 

@@ -58,9 +58,9 @@ class Http:
             yield answer
             cursor = answer["next"]
 
-    async def events(self, topics: tuple[str, ...], place: str | None) -> AsyncGenerator[Event]:
-        """Yield events without end; see `Dejavud.events`."""
-        pause_s = FIRST_PAUSE_S
+    async def events(self, topics: tuple[str, ...], place: str | None) -> AsyncGenerator[Any]:
+        """Yield None once the daemon tells events, and then events without end; see `Dejavud.events`."""
+        pause_s, is_first = FIRST_PAUSE_S, True
         while True:
             try:
                 query = _given({"topics": ",".join(topics), "after": place})
@@ -69,6 +69,9 @@ class Http:
                 ) as response:
                     await _check(response)
                     reached, pause_s = place, FIRST_PAUSE_S
+                    if is_first:
+                        is_first = False
+                        yield None
                     async for line in response.aiter_lines():
                         kind, _, value = line.partition(": ")
                         if kind == "id":

@@ -53,7 +53,7 @@ def test_status_stays_short_however_much_there_is(daemon: FakeDaemon, ctl: Calla
         "troubles": {"n_errors": 0, "n_warnings": 4, "last": last},
     }
     lines = ctl("status").out.splitlines()
-    assert lines[2] == "listens to  hall  listening, mic, -30 dB, plays Nocturne, 1:12 of 3:39"
+    assert lines[2] == "listens to  hall  listening, mic, plays Nocturne, 1:12 of 3:39, -30 dB"
     assert "deaf  retrying" in lines[3]
     assert lines[6] == "listens to  20 more: dejavuctl listen ls"
     assert "last error  listener_state: it is gone (2026-10-25T11:00:00Z; 0 errors, 4 warnings in all)" in lines

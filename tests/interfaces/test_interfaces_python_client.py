@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import socket
 import sys
 from functools import partial
@@ -27,6 +29,7 @@ pytestmark = [  # httpx leaves the generators inside it to the garbage collector
     pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"),
 ]
 RATE_HZ = 16_000
+PAGE = (Path(__file__).parents[2] / "docs" / "clients.md").read_text("utf-8")
 CLIENT = Path(sys.modules["dejavud_client"].__file__ or "").parent
 
 
@@ -64,7 +67,7 @@ async def tour(url: str, folder: Path) -> None:
         for first in range(0, len(clip), 10_000):
             yield clip[first : first + 10_000]
 
-    async with Dejavud(url) as daemon, daemon.events("track.", after="0") as events:
+    async with Dejavud(url) as daemon, daemon.events("track.") as events:
         assert (await daemon.status())["n_tracks"] == 0
         first = await daemon.add(path, artist="Öyvind")
         assert (first.added, first.track.title, first.track.artist) == (True, "piece 1", "Öyvind")
@@ -116,6 +119,7 @@ async def jobs(daemon: Dejavud, folder: Path) -> None:
     assert job.id in {one.id for one in await daemon.jobs(state="done")}
     assert (await daemon.cancel(job.id)).state == "done"
     assert (await code_of(daemon.job("nobody")))[0] == "job_not_found"
+    await daemon.remove(piece.track.id)
 
 
 async def trio_free_read(path: Path) -> bytes:
@@ -123,42 +127,40 @@ async def trio_free_read(path: Path) -> bytes:
     return await anyio.Path(path).read_bytes()
 
 
-@pytest.mark.parametrize("run", [in_trio, in_asyncio])
-async def test_everything_that_a_program_asks_for(
-    run: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]], tmp_path: Path
-) -> None:
+async def test_everything_that_a_program_asks_for(tmp_path: Path) -> None:
     """Recognize, add, edit, remove, listen, history, events and jobs, with typed answers and errors, by either library."""
     async with running_daemon(Place(tmp_path)) as daemon:
         url = (await daemon.ask("status"))["endpoints"]["http"][0]
-        with trio.fail_after(60):
-            await run(partial(tour, url, tmp_path))
+        for run in (in_trio, in_asyncio):
+            with trio.fail_after(60):
+                await run(partial(tour, url, tmp_path))
 
 
-@pytest.mark.parametrize("run", [in_trio, in_asyncio])
-async def test_events_go_on_where_the_daemon_comes_back(
-    run: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]], tmp_path: Path
-) -> None:
+async def test_events_go_on_where_the_daemon_comes_back(tmp_path: Path) -> None:
     """A daemon that is killed and started again is found again by itself, and what it told since its start comes first."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     place = Place(tmp_path, {"--http": address})
-    seen: list[str] = []
-    ready = [trio.Event(), trio.Event()]
+    seen: dict[str, list[str]] = {"trio": [], "asyncio": []}
+    ready = {name: [trio.Event(), trio.Event()] for name in seen}
     token = trio.lowlevel.current_trio_token()
 
-    async def follow() -> None:
+    async def follow(name: str) -> None:
         async with Dejavud(f"http://{address}") as daemon, daemon.events("daemon.ready", after="0") as events:
-            for event in ready:
-                seen.append((await anext(events)).daemon)
+            for event in ready[name]:
+                seen[name].append((await anext(events)).daemon)
                 token.run_sync_soon(event.set)
 
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run, follow)  # before there is a daemon
-            for event in ready:
+            nursery.start_soon(in_trio, partial(follow, "trio"))  # before there is a daemon
+            nursery.start_soon(in_asyncio, partial(follow, "asyncio"))
+            for n in range(2):
                 async with running_daemon(place):
-                    await event.wait()
-    assert len(set(seen)) == 2
+                    for events in ready.values():
+                        await events[n].wait()
+    assert seen["trio"] == seen["asyncio"]
+    assert len(set(seen["trio"])) == 2
 
 
 async def test_where_no_daemon_is_that_is_said() -> None:
@@ -187,3 +189,33 @@ def test_the_client_is_small_and_needs_nothing_of_the_daemon() -> None:
         assert len(text.splitlines()) < 200, path
         assert "from dejavud." not in text
         assert "trio." not in text.partition('"""')[2].partition('"""')[2]
+
+
+async def test_the_pages_example_runs_as_it_stands_there(tmp_path: Path) -> None:
+    """The first program of docs/clients.md, with the daemon's address put in, does what it says."""
+    program = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
+    path = music(tmp_path, 1).rename(tmp_path / "song.flac")
+    (tmp_path / "clip.mp3").write_bytes(await trio_free_read(path))
+    async with running_daemon(Place(tmp_path)) as daemon:
+        url = (await daemon.ask("status"))["endpoints"]["http"][0]
+        done = await trio.run_process(
+            [sys.executable, "-c", program.replace("http://127.0.0.1:4141", url)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(CLIENT.parent)},
+            capture_stdout=True,
+        )
+    assert done.stdout.decode().splitlines() == [
+        "1 song new",
+        "song, 0.0 s in, 100.00%",
+        "1 song",
+        "track_not_found",
+    ]
+
+
+def test_the_page_has_every_method() -> None:
+    """What the client can do is written down, and what is written down it can."""
+    table = PAGE.partition("| method | gives |")[2].partition("\n\n")[0]
+    named = {
+        name for cell in re.findall(r"^\| (.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)\(", cell)
+    }
+    assert named == {name for name in vars(Dejavud) if not name.startswith("_")}
