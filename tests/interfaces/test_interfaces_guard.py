@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, asynccontextmanager
+import ssl
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 import trio
+import trio.testing
 from interfaces_http import serving
-from security import shaken
+from security import make_certificate, opened, shaken
 
 from dejavud.interfaces.http import HttpSettings
 from dejavud.interfaces.tcp import Places
+from dejavud.interfaces.tls import Tls
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
 from dejavud.services.access import Access
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import httpx
     from interfaces_table import Stage
@@ -231,3 +235,23 @@ def test_one_machine_leaves_connections_to_others() -> None:
         assert n_had(*["::1"] * 10) == 8
         assert n_had(*(f"192.0.2.{number}" for number in range(10))) == 8
         assert n_had("192.0.2.7", "192.0.2.7", "192.0.2.7", "192.0.2.8", "127.0.0.1") == 4
+
+
+async def test_who_does_not_shake_hands_takes_no_more_places_than_there_are(
+    stage: Stage, uploads: UploadStore, tmp_path: Path
+) -> None:
+    """With TLS, connections that say nothing are closed at once beyond the limit, without a handshake; when one leaves there is a place again."""
+    files = await make_certificate(tmp_path)
+    settings = HttpSettings(port=0, tls=Tls(*files), max_connections=4)
+    trusted = ssl.create_default_context(cafile=str(files[0]))
+    async with serving(stage, uploads, settings) as (client, _), AsyncExitStack() as stack:
+        address = urlsplit(str(client.base_url))
+        held = [await stack.enter_async_context(await opened(address)) for _ in range(4)]
+        for _ in range(3):
+            async with await opened(address) as refused:
+                assert await refused.receive_some(1) == b""
+        await held.pop().aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        async with await opened(address, trusted) as stream:
+            await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")

@@ -178,6 +178,11 @@ def test_wrong_tokens_are_counted_by_address_and_forgiven_in_time() -> None:
         with pytest.raises(RateLimited):
             access.admit("correct-horse", "192.0.2.7")
     assert access.admit("correct-horse", "192.0.2.8").may(Scope.ADMIN)
+    for number in range(10):
+        with pytest.raises(Unauthorized):
+            access.admit("wrong", f"2001:db8::{number}")
+    with pytest.raises(RateLimited):  # of one machine with all the addresses of its network
+        access.admit("correct-horse", "2001:db8::ffff")
     clock.now += 5.0
     assert access.admit("correct-horse", "192.0.2.7").may(Scope.ADMIN)
 
