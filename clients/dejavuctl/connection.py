@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from dejavuctl.failures import Failed, ForeignProtocol, NoAccess, NoDaemon, Usage
+from dejavuctl.failures import Failed, ForeignProtocol, NoAccess, NoDaemon, NotLetIn, Usage
 from dejavuctl.interrupts import held_back, let_in
 from dejavud.errors import InvalidRequest
 from dejavud.wire.endpoints import ipc_path
@@ -57,6 +57,7 @@ class Connection:
     def __init__(self, endpoint: str, token: str | None = None, key: KeyFile | None = None) -> None:
         self.endpoint = endpoint
         self._token = token
+        self._has_key = key is not None and ipc_path(endpoint) is None
         self._pending: set[RequestId] = set()
         self._last_id = 0
         self._greeted = False
@@ -244,6 +245,8 @@ class Connection:
                 self._lost = self._gone(reason=f"no daemon listens there: {os.strerror(value)}")
             elif event == zmq.EVENT_DISCONNECTED and self._greeted:
                 self._lost = self._gone(reason="the daemon went away before it had answered")
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH or (event == zmq.EVENT_DISCONNECTED and self._has_key):
+                self._lost = NotLetIn(endpoint=self.endpoint)
             elif event == zmq.EVENT_DISCONNECTED:
                 self._lost = self._gone(reason="what listens there did not greet as a dejavud does")
 

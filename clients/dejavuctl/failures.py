@@ -36,6 +36,12 @@ class NoAccess(NoDaemon):
     template = "a daemon is there, but this user may not use its socket ({endpoint}): join its group, or use sudo"
 
 
+class NotLetIn(NoDaemon):
+    """A daemon of another machine closes the connection as soon as it sees our key."""
+
+    template = "the daemon does not let this key in, or it is not the daemon whose key is in the file ({endpoint}); dejavuctl keys ls, on its machine, says who is"
+
+
 class NotConfirmed(DejavudError):
     """A person said no, or there was nobody to ask."""
 

@@ -263,6 +263,6 @@ def test_ctrl_c_while_the_microphone_listens_cancels(
     """A single long command is cancelled in the daemon too."""
     daemon.table["recognize_microphone"] = lambda _: process.send_signal(signal.SIGINT)
     process = start_ctl("recognize", "mic", "60")
-    assert process.communicate() == ("", "")
+    assert process.communicate() == ("", "interrupted: the microphone is closed, and nothing was recognized\n")
     assert process.returncode == 130
     assert daemon.cancelled.get(timeout=5) == 1

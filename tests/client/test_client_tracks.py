@@ -98,6 +98,8 @@ def test_a_table_fits_the_terminal(
     assert process.wait() == 0
     drawn = os.read(ours, 65536).decode().replace("\r\n", "\n").splitlines()
     os.close(ours)
+    assert drawn[0].startswith("\x1b[1m")  # the heading is bold
+    drawn = [re.sub(r"\x1b\[[0-9]*m", "", line) for line in drawn]
     widths = [len(line) + line.count("\N{CJK UNIFIED IDEOGRAPH-97F3}") for line in drawn]
     assert max(widths) <= 60
     assert len(drawn) == 3

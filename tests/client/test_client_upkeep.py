@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     from client_daemon import FakeDaemon
@@ -25,6 +27,32 @@ REPORT: dict[str, Any] = {
     "findings": FINDINGS,
     "elapsed_s": 61.0,
 }
+
+
+@pytest.mark.parametrize(
+    ("words", "command", "left"),
+    [
+        ("compact", "compact", "the index is as it was"),
+        ("check --repair", "check", "what was repaired stays so"),
+        ("backup /nowhere", "backup", "nothing of the file is left"),
+        ("export /nowhere", "export", "nothing of the file is left"),
+        ("import /nowhere", "import", "the tracks that came stay; run it again to go on"),
+        ("restore /nowhere", "restore", "the library is between what it was and the backup; run it again to go on"),
+        ("status", "status", ""),
+    ],
+)
+def test_ctrl_c_ends_it_in_the_daemon_too_and_says_what_is_left(
+    daemon: FakeDaemon, start_ctl: Callable[..., subprocess.Popen[str]], words: str, command: str, left: str
+) -> None:
+    """The request is cancelled, one line says what there is now, for a program too, and the exit status is 130."""
+    daemon.table[command] = lambda _: process.send_signal(signal.SIGINT)
+    for form in ("", "--json"):
+        process = start_ctl(*words.split(), *form.split())
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert daemon.cancelled.get(timeout=5) == 1
+        told = f"interrupted: {left}\n" if left else "interrupted\n"
+        assert (out, err) == (('{"interrupted":true}\n', "") if form and left else ("", told))
 
 
 def test_check_shows_what_is_wrong_and_ends_with_one(daemon: FakeDaemon, ctl: Callable[..., Ran]) -> None:

@@ -7,11 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dejavuctl.arguments import default_jobs, positive_count, positive_number
-from dejavuctl.failures import EXIT_INTERRUPTED, Failed, Usage
+from dejavuctl.failures import EXIT_INTERRUPTED, Failed, Interrupted, Usage
 from dejavuctl.files import AudioFile, NameList, open_names
 from dejavuctl.interrupts import held_back
 from dejavuctl.jobs import Ask, recognize_file, with_bytes
+from dejavuctl.long_work import under_way
 from dejavuctl.output import clock, count, percent, printable, track_name
+from dejavuctl.progress import StatusLine
 from dejavud.wire.codes import EXIT_FAILED, EXIT_MATCHED, EXIT_NO_MATCH
 
 if TYPE_CHECKING:
@@ -111,10 +113,18 @@ def run(options: Namespace, session: Session) -> int:
 def _from_microphone(options: Namespace, session: Session) -> int:
     out = session.out
     device = int(options.device) if options.device and options.device.isdigit() else options.device
-    if out.remarks.isatty():
-        out.remark(f"listening for up to {options.seconds:g} s …")
-    with session.connect() as connection:
-        answer = connection.call("recognize_microphone", {"duration_s": options.seconds, "device": device})
+    line = StatusLine(out.remarks, enabled=True)
+    if line.is_terminal:
+        line.draw(f"listening for up to {options.seconds:g} s …")
+
+    def note(figures: Mapping[str, Any]) -> None:
+        if line.is_due:
+            line.draw(f"heard {clock(figures['done_s'])} of up to {clock(figures['total_s'])}")
+
+    left = "the microphone is closed, and nothing was recognized"
+    with session.connect() as connection, under_way(line, lambda: Interrupted(left)):
+        params = {"duration_s": options.seconds, "device": device}
+        answer = connection.call("recognize_microphone", params, note)
     out.show(answer, _line(answer, None))
     return EXIT_MATCHED if answer["matches"] else EXIT_NO_MATCH
 
