@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -99,7 +100,8 @@ def with_bytes(audio: Readable, name: str, ask: Ask, *, n_bytes: int | None = No
             yield Ask("upload.append", {"upload": upload}, chunk)
         return (yield Ask(ask.method, {**ask.params, "upload": upload}))
     except (Failed, Cancelled, OSError, KeyboardInterrupt):
-        yield Ask("upload.discard", {"upload": upload})
+        with suppress(Failed):  # a command that failed has used it up
+            yield Ask("upload.discard", {"upload": upload})
         raise
 
 
