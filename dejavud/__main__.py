@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _EXIT_CRASHED = 1
 _EXIT_INTERRUPTED = 130
 _DESCRIPTORS = 8192
+_SWITCH_S = 0.0005
+"""For how long a thread that matches a query may keep the interpreter while the event loop wants it.  With Python's 5 ms, which the loop waits for again after every
+system call, everybody at once (benchmarks/load.py) got half as many answers, and /healthz took twice as long."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,6 +93,7 @@ def _run(config: Config, read: Callable[[], Loaded]) -> int:
             read=read,
             log_as=lambda config: log_as(config, book),
         )
+        sys.setswitchinterval(_SWITCH_S)
         trio.run(daemon.main, config, book, outside)
     except KeyboardInterrupt:  # before the daemon listened to signals
         return _EXIT_INTERRUPTED
