@@ -11,6 +11,7 @@ from dejavud.services.listen_jobs import LOOK_TICKS, TICK_FRAMES
 if TYPE_CHECKING:
     from dejavud.fingerprint.params import Params
     from dejavud.services.hearing import Hearing
+    from dejavud.services.listen_jobs import Sound
     from dejavud.values import Array, Constellation
 
 SHOWN_TICKS = 10
@@ -23,16 +24,22 @@ class RecentPeaks:
     """The looks of the last seconds, which are there anyway; nothing is computed before somebody asks.
 
     Noted by one thread, read by any: what is kept is replaced, never changed.
+
+    end_frame : after what was heard, on the listener's clock.
     """
 
     def __init__(self) -> None:
+        self.end_frame = 0
         self._looks: tuple[tuple[int, Constellation], ...] = ()
 
-    def note(self, first_frame: int, heard: Constellation) -> None:
-        """Keep what a look of the last two ticks heard; first_frame : of it, on the listener's clock."""
-        if heard.n_frames <= LOOK_TICKS * TICK_FRAMES:
-            oldest = first_frame - SHOWN_TICKS * TICK_FRAMES
-            self._looks = (*(look for look in self._looks if oldest <= look[0] < first_frame), (first_frame, heard))
+    def note(self, sound: Sound, base: int) -> None:
+        """Keep what the looks of the last two ticks heard; base : of the sound's frame 0 on the listener's clock."""
+        for look in sound.looks:
+            first, heard = base + look.first_frame, look.query.constellation
+            if heard.n_frames <= LOOK_TICKS * TICK_FRAMES:
+                oldest = first - SHOWN_TICKS * TICK_FRAMES
+                self._looks = (*(kept for kept in self._looks if oldest <= kept[0] < first), (first, heard))
+        self.end_frame = base + sound.end_frame
 
     def since(self, first_frame: int) -> tuple[Array, Array]:
         """Return (frames, bins), int32 [n], of what was heard from `first_frame` on, in order, on the listener's clock.
@@ -52,12 +59,13 @@ class RecentPeaks:
         return np.concatenate(frames), np.concatenate(bins)
 
 
-def peaks_view(hearing: Hearing, end_frame: int) -> dict[str, Any]:
-    """Return the peaks of the last ten seconds before `end_frame`, and over them those of each play that goes on.
+def peaks_view(hearing: Hearing) -> dict[str, Any]:
+    """Return the peaks of the last ten seconds that were heard, and over them those of each play that goes on.
 
-    May block, as it reads constellations.  Columns: ``time_s`` on the listener's clock, ``hz``, and of a track whether each peak is met.
+    May block, as it reads constellations.  Columns: ``time_s`` on the listener's clock, ``hz``, and of a track how prominent each peak is (`Constellation.quarters`), and whether it is met.
     """
-    params, first = hearing.params, max(0, end_frame - SHOWN_TICKS * TICK_FRAMES)
+    params, end_frame = hearing.params, hearing.recent.end_frame
+    first = max(0, end_frame - SHOWN_TICKS * TICK_FRAMES)
     frames, bins = hearing.recent.since(first)
     plays = list(hearing.plays)
     tracks = hearing.library.constellations.read([play.track_id for play in plays])
@@ -84,7 +92,8 @@ def _laid(params: Params, track: Constellation, delta: int, first: int, grid: Ar
     """Return the peaks of a track in the frames of `grid`, the first of which is `first` on the listener's clock."""
     begin, end = np.searchsorted(track.frames, (first + delta, first + delta + len(grid)))
     frames, bins = track.frames[begin:end] - delta, track.bins[begin:end].astype(np.int32)
-    return {**_columns(params, frames, bins), "is_met": grid[frames - first, bins].tolist()}
+    quarters = track.quarters[begin:end].tolist()
+    return {**_columns(params, frames, bins), "quarter": quarters, "is_met": grid[frames - first, bins].tolist()}
 
 
 def _grid(frames: Array, bins: Array, n_frames: int, n_bins: int) -> Array:

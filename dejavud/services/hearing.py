@@ -111,8 +111,8 @@ class Hearing:
     def hear(self, sound: Sound, base: int) -> list[Change]:
         """Return what `sound` makes known; its frame 0 is `base` on the listener's clock, which never goes back."""
         end = self._heard_to = base + sound.end_frame
+        self.recent.note(sound, base)
         for look in sound.looks:
-            self.recent.note(base + look.first_frame, look.query.constellation)
             self._look(look, base + look.first_frame)
         for part in sound.parts:
             self._fill(base + part.first_frame)

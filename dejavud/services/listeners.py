@@ -200,8 +200,7 @@ class Listeners:
 
     async def peaks(self, name: str) -> dict[str, Any]:
         """Return what one of them heard in its last seconds, see `peaks_view`; raises `ListenerNotFound`."""
-        listener = self._named(name)
-        return await self._workers.read(peaks_view, listener.hearing, listener.end_frame)
+        return await self._workers.read(peaks_view, self._named(name).hearing)
 
     def _named(self, name: str) -> Listener:
         if name not in self._listeners:

@@ -6,6 +6,7 @@ const HEARD_S = 10;
 const SHOWN_S = 8.8; // what is older leaves before it is forgotten
 const LATE_S = 1.2; // what is heard is known so much later: drawn behind the moment, it glides in instead of jumping
 const LINK_S = 0.9;
+const MAGNITUDES = [3.1, 2.3, 1.6, 1.1]; // of a quarter of peaks, as of stars, the most prominent first
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** A picture of one listener's last seconds. `show` takes what `listeners.peaks` answers and the title by play. */
@@ -81,7 +82,7 @@ export class Constellation {
   }
 }
 
-function paintTrack(pen, { time_s: times, hz, is_met: isMet }, linked, ink, x, y) {
+function paintTrack(pen, { time_s: times, hz, quarter, is_met: isMet }, linked, ink, x, y) {
   pen.strokeStyle = ink.met;
   pen.globalAlpha = 0.28;
   pen.beginPath();
@@ -95,17 +96,17 @@ function paintTrack(pen, { time_s: times, hz, is_met: isMet }, linked, ink, x, y
   pen.fillStyle = ink.met;
   for (let i = 0; i < times.length; i += 1) {
     pen.beginPath();
-    pen.arc(x(times[i]), y(hz[i]), isMet[i] ? 2.6 : 2.2, 0, 7);
+    pen.arc(x(times[i]), y(hz[i]), MAGNITUDES[quarter[i]], 0, 7);
     if (isMet[i]) pen.fill();
     else pen.stroke();
   }
 }
 
-/** Pairs of met peaks that lie near each other, as the lines of a constellation: each with the next but a few. */
-function links({ time_s: times, hz, is_met: isMet }) {
+/** Pairs of the brightest met peaks that lie near each other: the lines of the constellation. */
+function links({ time_s: times, hz, quarter, is_met: isMet }) {
   const pairs = [];
-  const met = times.map((_, i) => i).filter((i) => isMet[i]);
-  for (let a = 0; a < met.length; a += 3) {
+  const met = times.map((_, i) => i).filter((i) => isMet[i] && quarter[i] === 0);
+  for (let a = 0; a < met.length; a += 1) {
     let best = null;
     for (let b = a + 1; b < met.length && times[met[b]] - times[met[a]] < LINK_S; b += 1) {
       const away = Math.hypot((times[met[b]] - times[met[a]]) * 700, hz[met[b]] - hz[met[a]]);

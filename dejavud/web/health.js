@@ -1,6 +1,6 @@
 // Health: how the daemon is, in words first and in figures below.
 
-import { bytes, fill, h, moment, number, plural, say, span } from "./dom.js";
+import { button, bytes, fill, h, moment, number, plural, say, span } from "./dom.js";
 
 const EVERY_MS = 3000;
 
@@ -30,7 +30,7 @@ export function healthView(app) {
 
   function work() {
     working.hidden = app.live.jobs.size === 0;
-    fill(jobs, [...app.live.jobs.values()].map((job) => h("li", {}, h("b", {}, job.command), ` ${progress(job.figures ?? {})}`)));
+    fill(jobs, [...app.live.jobs.values()].map((job) => h("li", { class: "row" }, h("b", {}, job.command), h("span", { class: "muted" }, `since ${moment(job.started_at)} ${progress(job.progress ?? {})}`), button("Cancel", () => app.attempt(() => app.daemon.request("DELETE", `/v1/jobs/${job.id}`)), { class: "quiet", "aria-label": `Cancel ${job.command}` }))));
   }
 
   app.live.addEventListener("jobs", work);
@@ -51,7 +51,7 @@ function progress(figures) {
   const pairs = [["n_done", "n_total"], ["done_s", "total_s"], ["n_songs_done", "n_songs"]];
   const [done, total] = pairs.find(([name]) => figures[name] !== undefined) ?? [];
   if (!done) return "";
-  return figures[total] ? `${Math.floor((100 * figures[done]) / figures[total])} %` : number(Math.round(figures[done]));
+  return figures[total] ? `· ${Math.floor((100 * figures[done]) / figures[total])} %` : `· ${number(Math.round(figures[done]))}`;
 }
 
 /** What a person should look at, in sentences. */
@@ -63,7 +63,7 @@ function worriesOf({ index, listeners, history, hooks, troubles, loop, queries }
     history.n_waiting > 0 && history.reason && `${plural(history.n_waiting, "play")} wait to be written into the history: ${history.reason}`,
     ...hooks.filter((hook) => hook.state === "retrying").map((hook) => `The hook ${hook.hook} fails: ${hook.last_error}`),
     loop.longest_turn_s > 0.5 && `The daemon was held up for ${loop.longest_turn_s.toFixed(1)} s within the last minute.`,
-    troubles.last && Date.now() - Date.parse(troubles.last.at) < 3600_000 && `Its log complained at ${moment(troubles.last.at)}: ${troubles.last.event.replaceAll("_", " ")}${troubles.last.reason ? ` (${troubles.last.reason})` : ""}`,
+    troubles.last && troubles.last.event !== "listener_state" && Date.now() - Date.parse(troubles.last.at) < 3600_000 && `Its log complained at ${moment(troubles.last.at)}: ${troubles.last.event.replaceAll("_", " ")}${troubles.last.reason ? ` (${troubles.last.reason})` : ""}`,
     queries.n_failed > 0 && queries.n_failed > (queries.n_matched + queries.n_unmatched) / 4 && `${plural(queries.n_failed, "question")} could not be answered.`,
   ].filter(Boolean);
 }

@@ -31,7 +31,7 @@ export function libraryView(app) {
   const panel = uploadPanel(app, () => later(500));
   const element = h("section", { class: "view library" },
     h("div", { class: "tools" }, h("label", { class: "field grow" }, h("span", {}, "Search"), search), sortField, stateField),
-    panel, chosenBar, h("div", { class: "row between" }, count), table, empty, h("div", { class: "row pages" }, before, after));
+    panel, h("div", { class: "row between counted" }, count, chosenBar), table, empty, h("div", { class: "row pages" }, before, after));
   const chosen = new Set();
   let [cursors, place, shown, timer, asked] = [[null], 0, [], 0, null];
 

@@ -65,7 +65,7 @@ export function listenersView(app) {
       ["Sound lost", listener.n_overruns > 0 && plural(listener.n_overruns, "time")],
       ["Tried again", listener.n_retries > 0 && `${plural(listener.n_retries, "time")}${listener.next_try_at ? `, next at ${time(listener.next_try_at)}` : ""}`],
       ["Why", listener.reason],
-      ["Remembered", listener.remembered ? null : "until the daemon ends"],
+      ["Kept", listener.remembered ? null : "until the daemon ends"],
     ];
     const turn = isPaused ? ["Resume", () => app.attempt(() => listeners.resume(listener.listener))] : ["Pause", () => app.attempt(() => listeners.pause(listener.listener))];
     return h("article", { class: "card listener", "aria-labelledby": id }, h("header", {}, h("h2", { id }, listener.listener), stateChip(listener)),

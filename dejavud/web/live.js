@@ -58,13 +58,15 @@ export class Live extends EventTarget {
   /** Read anew what events only change. */
   async refresh() {
     try {
-      const [listeners, { plays }] = await Promise.all([
+      const [listeners, { plays }, { jobs }] = await Promise.all([
         this.#daemon.listeners.list(),
         this.#daemon.matches.list({ limit: LATELY + 8 }),
+        this.#daemon.request("GET", "/v1/jobs", { query: { state: "running" } }),
       ]);
+      this.jobs = new Map(jobs.map((job) => [job.id, job]));
       this.listeners = new Map(listeners.map((one) => [one.listener, one]));
       this.recent = plays.filter((play) => play.outcome !== "going").slice(0, LATELY);
-      this.#tell("listeners", "recent", "tracks");
+      this.#tell("listeners", "recent", "tracks", "jobs");
     } catch (error) {
       await this.#onRefused(error);
     }
@@ -85,11 +87,10 @@ export class Live extends EventTarget {
     } else if (kind === "track") {
       this.#tell("tracks");
     } else if (kind === "job") {
-      if (verb === "ended") this.jobs.delete(data.job);
-      else this.jobs.set(data.job, { ...this.jobs.get(data.job), ...data });
+      if (verb === "ended") this.jobs.delete(data.job.id);
+      else this.jobs.set(data.job.id, data.job);
       this.#tell("jobs");
     } else if (topic === "daemon.ready") {
-      this.jobs.clear();
       this.refresh();
     }
   }

@@ -106,7 +106,7 @@ class Card {
     this.reason = h("p", { class: "muted reason", hidden: true });
     this.element = h("article", { class: "card listener", "aria-labelledby": id },
       h("header", {}, h("h2", { id }, name), this.chip, this.source),
-      this.loudness, this.playing, this.maybe, this.reason, this.sky.element);
+      this.loudness, h("div", { class: "stage" }, this.playing, this.maybe, this.reason), this.sky.element);
   }
 
   update(listener, meter) {
@@ -114,6 +114,7 @@ class Card {
     [this.#listener, this.#meter] = [listener, meter];
     if (before?.state !== listener.state) fill(this.chip, stateChip(listener));
     say(this.source, listener.source);
+    this.source.title = listener.source;
     this.reason.hidden = !listener.reason;
     say(this.reason, listener.reason ?? "");
     const level = meter?.level_db ?? listener.level_db;

@@ -10,7 +10,7 @@ const KEPT = 10;
 
 export function recognizeView(app) {
   const input = h("input", { type: "file", accept: "audio/*,video/*", id: "clip", onchange: () => input.files[0] && file(input.files[0]) });
-  const drop = h("div", { class: "drop" }, h("p", {}, h("label", { for: "clip", class: "button" }, "Choose a recording"), " or drop one here"), input, h("p", { class: "muted small" }, "Any format, any length; a few seconds are enough."));
+  const drop = h("div", { class: "drop" }, h("p", {}, h("label", { for: "clip", class: "button" }, "Choose a recording"), h("span", { class: "mouse" }, " or drop one here")), input, h("p", { class: "muted small" }, "Any format, any length; a few seconds are enough."));
   const record = button("Record with this microphone", () => (recording ? recording.stop() : listen()), { class: "big record", id: "record" });
   const reason = whyNot();
   record.disabled = reason !== null;

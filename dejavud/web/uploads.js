@@ -10,7 +10,7 @@ const AUDIO = /\.(aac|ac3|aif|aiff|alac|amr|ape|au|avi|caf|dsf|flac|flv|m4a|m4b|
 export function uploadPanel(app, onAdded) {
   const files = h("input", { type: "file", multiple: true, id: "files", accept: "audio/*,video/*", onchange: () => take(files) });
   const folder = h("input", { type: "file", webkitdirectory: true, id: "folder", onchange: () => take(folder) });
-  const drop = h("div", { class: "drop slim" }, h("p", {}, h("label", { for: "files", class: "button" }, "Add recordings"), " ", h("label", { for: "folder", class: "button quiet" }, "Add a folder"), h("span", { class: "muted" }, " or drop them here")), files, folder);
+  const drop = h("div", { class: "drop slim" }, h("p", {}, h("label", { for: "files", class: "button" }, "Add recordings"), " ", h("label", { for: "folder", class: "button quiet" }, "Add a folder"), h("span", { class: "muted mouse" }, " or drop them here")), files, folder);
   const inside = h("i");
   const words = h("p", { role: "status" });
   const stop = button("Stop", () => end(), { class: "quiet" });

@@ -56,15 +56,14 @@ def hearing() -> Hearing:
     hearing = Hearing(PARAMS, rules, library)
     skipped = DELTA * PARAMS.hop_samples
     for sound in heard([music[skipped : skipped + HEARD_S * rate_hz]], PARAMS, -66.0):
-        for look in sound.looks:
-            hearing.recent.note(look.first_frame, look.query.constellation)
+        hearing.recent.note(sound, 0)
     return hearing
 
 
 def shown(hearing: Hearing, delta: int) -> dict[str, Any]:
     """Return the picture with the track laid at `delta`."""
     hearing.plays[:] = [HeardPlay(3, 7, delta, 0, 400, 1.0)]
-    return peaks_view(hearing, HEARD_S * TICK_FRAMES)
+    return peaks_view(hearing)
 
 
 def test_a_track_lies_on_what_is_heard_where_it_plays_and_nowhere_else(hearing: Hearing) -> None:
@@ -90,14 +89,14 @@ def test_looks_that_overlap_give_each_peak_once(hearing: Hearing) -> None:
     assert np.diff(frames).max() < TICK_FRAMES // 2
 
 
-def test_what_was_heard_long_ago_is_not_kept(hearing: Hearing) -> None:
+def test_what_was_heard_long_ago_is_not_kept() -> None:
     """A listener that hears for months keeps its last seconds."""
     recent = RecentPeaks()
-    [(first, look)] = hearing.recent._looks[-1:]
+    music = synthesize(5, 3, PARAMS.rate_hz)
+    *_, sound = (sound for sound in heard([music], PARAMS, -66.0) if sound.looks)
     for tick in range(1000):
-        recent.note(tick * TICK_FRAMES, look)
+        recent.note(sound, tick * TICK_FRAMES)
     assert len(recent._looks) <= SHOWN_TICKS + 1
-    assert first > 0
     assert recent.since(0)[0].min() > (1000 - SHOWN_TICKS - 2) * TICK_FRAMES
 
 
@@ -105,7 +104,7 @@ def test_nothing_heard_is_nothing_shown() -> None:
     """Before the first second, and of silence, the picture is empty and whole."""
     none: Any = Known(peaks_of(synthesize(5, 6, PARAMS.rate_hz)))
     rules: Any = None
-    view = peaks_view(Hearing(PARAMS, rules, none), 0)
+    view = peaks_view(Hearing(PARAMS, rules, none))
     assert view["heard"] == {"time_s": [], "hz": []}
     assert view["tracks"] == []
     assert (view["from_s"], view["to_s"]) == (0.0, 0.0)

@@ -90,6 +90,7 @@ class TrackPeaks(Peaks):
 
     play: int
     track_id: int
+    quarter: list[int]
     is_met: list[bool]
 
 
