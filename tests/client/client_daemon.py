@@ -113,9 +113,11 @@ class FakeDaemon:
         answer later through `Asked.reply`.
     asked : every request, in order of arrival.
     uploads : what was sent in chunks, by upload.
+    server_key : over tcp, where anybody's key will do.
     """
 
     endpoint: str
+    server_key: str = ""
     table: dict[str, Answer] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
@@ -129,6 +131,9 @@ class FakeDaemon:
 
     def __enter__(self) -> Self:
         self._router = self._context.socket(zmq.ROUTER)
+        if self.endpoint.startswith("tcp://"):
+            public, self._router.curve_secretkey = zmq.curve_keypair()
+            self._router.curve_server, self.server_key = True, public.decode()
         self._router.bind(self.endpoint)
         self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._stop = self._context.socket(zmq.PAIR)

@@ -14,6 +14,7 @@ from dejavuctl.__main__ import main
 from dejavuctl.failures import NoDaemon
 from dejavuctl.session import find_endpoint
 from dejavud.errors import Unauthorized
+from dejavud.wire.codes import EXIT_NO_DAEMON, EXIT_USAGE
 
 if TYPE_CHECKING:
     import subprocess
@@ -76,7 +77,7 @@ def test_no_daemon_is_exit_3_and_says_how_to_start_it(socket_dir: Path, capsys: 
     stale = f"ipc://{socket_dir}/stale"
     with socket.socket(socket.AF_UNIX) as left_behind:
         left_behind.bind(str(socket_dir / "stale"))
-    for endpoint in (missing, stale, "tcp://127.0.0.1:9"):
+    for endpoint in (missing, stale):
         assert main(["--control", endpoint, "status"]) == 3
         said = capsys.readouterr()
         assert said.out == ""
@@ -266,3 +267,45 @@ def test_ctrl_c_while_the_microphone_listens_cancels(
     assert process.communicate() == ("", "interrupted: the microphone is closed, and nothing was recognized\n")
     assert process.returncode == 130
     assert daemon.cancelled.get(timeout=5) == 1
+
+
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("server_key = 'x'\npublic_key = 'y'\nsecret_key = 'z'\n", "server_key is no key"),
+        ("server_key = 7\npublic_key = 'y'\nsecret_key = 'z'\n", "a key is missing"),
+        ("public_key = 'y'\n", "a key is missing"),
+        ("no toml", "it is none"),
+        (None, "No such file"),
+    ],
+)
+def test_what_is_no_key_file_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, says: str
+) -> None:
+    """What is wrong with a file of keys is named, with how to have one, before anybody is asked; nothing of it is shown."""
+    file = tmp_path / "x.key"
+    if text is not None:
+        file.write_text(text)
+    assert main(["--key", str(file), "status"]) == EXIT_USAGE
+    told = capsys.readouterr().err
+    assert says in told
+    assert "'z'" not in told
+
+
+def test_a_far_daemon_without_a_key_is_not_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    """Over tcp there is no plain speech: dejavuctl says how to have a key."""
+    assert main(["--control", "tcp://127.0.0.1:1", "status"]) == EXIT_USAGE
+    assert "dejavuctl keys add NAME" in capsys.readouterr().err
+
+
+def test_a_key_that_others_may_read_is_remarked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is used, and the person is told what to do."""
+    file = tmp_path / "x.key"
+    assert main(["keys", "new", str(file), "--server", "a" * 40, "--control", "tcp://127.0.0.1:9"]) == 0
+    assert "chmod" not in capsys.readouterr().err
+    file.chmod(0o644)
+    assert main(["--key", str(file), "status"]) == EXIT_NO_DAEMON
+    assert f"chmod 600 {file}" in capsys.readouterr().err

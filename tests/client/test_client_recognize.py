@@ -188,7 +188,9 @@ def test_a_daemon_elsewhere_is_sent_bytes_at_once(capsys: pytest.CaptureFixture[
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     with FakeDaemon("tcp://127.0.0.1:0") as far:
         far.table["recognize"] = lambda asked: recognition(asked.params["source"], 7)
-        assert main(["--control", far.endpoint, "recognize", str(tmp_path / "a.wav")]) == 0
+        key = str(tmp_path / "far.key")
+        assert main(["keys", "new", key, "--server", far.server_key, "--control", far.endpoint]) == 0
+        assert main(["--key", key, "recognize", str(tmp_path / "a.wav")]) == 0
     assert far.methods() == ["upload.open", "upload.append", "recognize"]
     assert "path" not in far.asked[-1].params
     assert "Song 7" in capsys.readouterr().out
