@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import real_client as client
 import trio
 from daemon_process import Place, running_daemon
 from stations import encoded
@@ -156,6 +158,43 @@ async def test_the_client_recognizes_what_comes_through_a_pipe(sound: np.ndarray
             assert said["matches"][0]["track"]["title"] == "the piece"
             assert said["query"]["source"] == "-"
             assert not words or re.match(r"heard 1\.\d s at -120 dB\n", told)
+
+
+async def test_dejavuctl_recognizes_live(sound: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    """`recognize live` answers while its pipe is open, hears unknown sound to its end, and Ctrl-C takes it back."""
+    raw = (np.clip(sound[11 * RATE_HZ // 2 :], -1, 1) * 32767).astype("<i2").tobytes()
+    async with knowing(sound, tmp_path) as daemon:
+        words = client.command(daemon.place, "recognize", "live", "--pcm", "s16le:48000:1")
+        options: dict[str, Any] = {"env": client.environment(daemon.place), "stdin": subprocess.PIPE}
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = await trio.lowlevel.open_process(words, **options)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_without_end, process.stdin, raw)
+            with trio.fail_after(30):
+                said = b"".join([piece async for piece in process.stdout]).decode()  # type: ignore[union-attr]
+                assert await process.wait() == 0
+            nursery.cancel_scope.cancel()
+        assert said.startswith("the piece, at 0:05 of 0:30, confidence 100 %")
+
+        run: Any = partial(trio.run_process, env=options["env"], capture_stdout=True, capture_stderr=True, check=False)
+        done = await run(words, stdin=bytes(6 * RATE_HZ))
+        assert (done.returncode, done.stdout[:8]) == (1, b"no match")
+        done = await run([*words[:-2], "--json"], stdin=b"rubbish" * 999)
+        assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (4, "unsupported_audio")
+
+        process = await trio.lowlevel.open_process(words, **options)
+        assert process.stdin is not None
+        await process.stdin.send_all(bytes(RATE_HZ))
+        with trio.fail_after(20):
+            while not list(await trio.Path(tmp_path / "data" / "uploads").iterdir()):  # noqa: ASYNC110 - another process's files
+                await trio.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            assert (
+                b"".join([piece async for piece in process.stderr])
+                == b"interrupted: nothing was recognized until then\n"
+            )
+            assert await process.wait() == 130
 
 
 async def send_without_end(pipe: trio.abc.SendStream, data: bytes) -> None:

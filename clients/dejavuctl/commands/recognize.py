@@ -30,13 +30,16 @@ Says which track is playing, where in it, and how sure that is.
 
   recognize file PATH…       recordings; the word `file` may be left out
   recognize mic [SECONDS]    what the daemon's microphone hears, until that is certain; 10 s at most, if not told
-  recognize -                a recording on standard input"""
+  recognize -                a recording on standard input, to its end
+  recognize live             what comes through standard input, until that is certain: raw samples, or any format that streams"""
 EXAMPLES = """\
 examples:
   dejavuctl recognize clip.wav
   dejavuctl recognize file *.mp3 --json | jq -r '.matches[0].track.title'
   dejavuctl recognize mic 5
   ffmpeg -i video.mkv -t 10 -f wav - | dejavuctl recognize -
+  arecord -f S16_LE -r 48000 -c 1 -t raw | dejavuctl recognize live --pcm s16le:48000:1
+  curl -s http://radio.example/stream.mp3 | dejavuctl recognize live --limit 30
   find . -name '*.wav' -print0 | dejavuctl recognize file --files-from - -0
 
 Answers come in the order of the files, however many are in work at a time.
@@ -49,8 +52,10 @@ TOLD_S = 0.5
 
 def configure(parser: ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.usage = "dejavuctl recognize [file] PATH… | mic [SECONDS] | -  [OPTIONS]"
-    parser.add_argument("words", metavar="PATH", nargs="*", help="files; or `mic` and for how many seconds; or -")
+    parser.usage = "dejavuctl recognize [file] PATH… | mic [SECONDS] | - | live  [OPTIONS]"
+    parser.add_argument(
+        "words", metavar="PATH", nargs="*", help="files; or `mic` and for how many seconds; or -; or live"
+    )
     parser.add_argument("--limit", metavar="SECONDS", type=positive_number, help="hear only the beginning of each file")
     parser.add_argument("--files-from", metavar="FILE", help="read paths from FILE, one a line; - is standard input")
     parser.add_argument(
@@ -59,22 +64,26 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", metavar="N", type=positive_count, default=default_jobs(), help="files in work at a time"
     )
+    parser.add_argument("--pcm", metavar="FORMAT", help="of `recognize live`: raw samples, as s16le:48000:1")
     parser.add_argument("--device", help="the microphone, by number or name (default: the system's)")
 
 
 def check(options: Namespace) -> None:
     """Tell the three forms apart: set ``form`` and its operands."""
     words = list(options.words)
-    options.form = words.pop(0) if words[:1] in (["file"], ["mic"], ["-"]) else "file"
+    options.form = words.pop(0) if words[:1] in (["file"], ["mic"], ["-"], ["live"]) else "file"
     if options.form == "mic":
         _check_microphone(options, words)
-    elif options.form == "-":
+    elif options.form in ("-", "live"):
         if words or options.files_from:
-            raise Usage(reason="`recognize -` takes one recording on standard input and nothing else")
+            reason = f"`recognize {options.form}` takes standard input and nothing else; for a file called so: recognize file {options.form}"
+            raise Usage(reason=reason)
     elif bool(words) == (options.files_from is not None):
         raise Usage(reason="name the files, or where to read their names (--files-from FILE): one of the two")
     if options.form != "mic" and options.device is not None:
         raise Usage(reason="--device is for `recognize mic`")
+    if options.form != "live" and options.pcm is not None:
+        raise Usage(reason="--pcm is for `recognize live`; a file says itself what it is")
     if options.null and options.files_from is None:
         raise Usage(reason="-0 says how --files-from separates the paths; it does nothing without it")
     options.paths = words
@@ -101,6 +110,8 @@ def run(options: Namespace, session: Session) -> int:
     if options.form == "mic":
         return _from_microphone(options, session)
     params = {} if options.limit is None else {"limit_s": options.limit}
+    if options.form == "live":
+        return _from_pipe(options, session, params)
     if options.form == "-":
         if sys.stdin.isatty():
             session.out.remark("dejavuctl: reading a recording from standard input (end with Ctrl-D)")
@@ -125,6 +136,22 @@ def _from_microphone(options: Namespace, session: Session) -> int:
     with session.connect() as connection, under_way(line, lambda: Interrupted(left)):
         params = {"duration_s": options.seconds, "device": device}
         answer = connection.call("recognize_microphone", params, note)
+    out.show(answer, _line(answer, None))
+    return EXIT_MATCHED if answer["matches"] else EXIT_NO_MATCH
+
+
+def _from_pipe(options: Namespace, session: Session, params: dict[str, Any]) -> int:
+    from dejavuctl.live_query import answer_to, progress_text  # noqa: PLC0415 - most queries are files
+
+    out, line = session.out, StatusLine(session.out.remarks, enabled=True)
+
+    def note(figures: Mapping[str, Any]) -> None:
+        if line.is_due:
+            line.draw(progress_text(figures))
+
+    params |= {"source": "live"} | ({"pcm": options.pcm} if options.pcm else {})
+    with session.connect() as connection, under_way(line, lambda: Interrupted("nothing was recognized until then")):
+        answer = answer_to(connection, sys.stdin.fileno(), params, note)
     out.show(answer, _line(answer, None))
     return EXIT_MATCHED if answer["matches"] else EXIT_NO_MATCH
 
