@@ -161,8 +161,9 @@ class ClientKeys:
         in_order = sorted(self._by_key.values(), key=lambda key: key.name)
         return {"keys": [key.view for key in in_order], **await self._way_in()}
 
-    async def add(self, params: AddKey, _call: Call) -> dict[str, Any]:
+    async def add(self, params: AddKey, call: Call) -> dict[str, Any]:
         """Let one more client in, from its next connection on."""
+        _check_local(call)
         pair = await self.pair()
         async with self._turns:
             if any(key.name == params.name for key in self._by_key.values()):
@@ -179,8 +180,9 @@ class ClientKeys:
         log.info("key_added", key_name=added.name, scopes=added.view["scopes"])
         return {"key": added.view, **await self._way_in()}
 
-    async def remove(self, params: RemoveKey, _call: Call) -> dict[str, Any]:
+    async def remove(self, params: RemoveKey, call: Call) -> dict[str, Any]:
         """Let a client in no more: at once, connections that it has included."""
+        _check_local(call)
         async with self._turns:
             found = next((key for key in self._by_key.values() if key.name == params.name), None)
             if found is None:
@@ -204,6 +206,12 @@ class ClientKeys:
         with trio.CancelScope(shield=True):
             await self._thread(_write_private, self._path, json.dumps(kept, indent=1).encode() + b"\n")
         self._by_key, self._is_new = keys, False
+
+
+def _check_local(call: Call) -> None:
+    """Raise `InvalidRequest` for who came by a key or token: one that is lost must not make others."""
+    if not call.client.is_local:
+        raise InvalidRequest(reason="keys are added and removed through the local control socket only")
 
 
 def _read(path: Path) -> tuple[KeyPair | None, dict[str, ClientKey]]:

@@ -33,7 +33,9 @@ def run(_options: Namespace, session: Session) -> int:
         found = connection.call("keys.list", {})
     shown = {"server_key": found["server_key"], "endpoints": found["endpoints"]}
     control = reachable(found["endpoints"]["control"], None)
-    text = f"{found['server_key']}\n\non the client:  dejavuctl keys new FILE --control {control or 'tcp://HOST:PORT'} --server '{found['server_key']}'"
+    events = reachable(found["endpoints"]["events"], None)
+    line = f"dejavuctl keys new FILE --control {control or 'tcp://HOST:PORT'} --server '{found['server_key']}'"
+    text = f"{found['server_key']}\n\non the client:  {line}" + (f" --events {events}" if events else "")
     session.out.show(shown, text)
     if not control:
         session.out.remark(
