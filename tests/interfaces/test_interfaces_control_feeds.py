@@ -147,6 +147,7 @@ async def test_a_feed_without_a_listener_is_heard_by_a_command() -> None:
             with pytest.raises(InvalidRequest, match="open another"), feeds.taken(ME, feed["feed"]):
                 pass
             nursery.start_soon(append, b"two")
+            await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(feeds.call, ME, "feed.close", feed, None)
             heard += [piece async for piece in pieces]
         assert heard == [b"one", b"two"]
