@@ -29,8 +29,8 @@ STATES = {
     **dict.fromkeys(("silent", "paused", "ended", "disabled", "done"), FAINT),
 }
 """What a state looks like."""
-NARROWEST_CELL = 8
-"""Characters that a shrunk column keeps."""
+NARROWEST_CELLS = (8, 3)
+"""Characters that a shrunk column keeps, and those that it keeps where the terminal is narrower still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +217,7 @@ class Table:
 def _shrunk(widths: list[int], available: int) -> list[int]:
     """Return `widths` with the widest made narrower, one cell at a time, until all fit into `available` with two spaces between."""
     widths = list(widths)
-    while sum(widths) + 2 * (len(widths) - 1) > available and max(widths) > NARROWEST_CELL:
-        widths[widths.index(max(widths))] -= 1
+    for least in NARROWEST_CELLS:
+        while sum(widths) + 2 * (len(widths) - 1) > available and max(widths) > least:
+            widths[widths.index(max(widths))] -= 1
     return widths

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -168,3 +169,12 @@ def test_a_place_that_is_none_is_a_wrong_command_line(
         ctl("events", f"--after={place}")
     assert ended.value.code == 2
     assert "is no event's number" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_how_it_ends(publisher: Publisher, start_ctl: Callable[..., subprocess.Popen[str]]) -> None:
+    """What is watched until nobody wants to watch it any more ends without a word, with 130."""
+    process = start_ctl("events", "--json")
+    publisher.wait_for_subscription()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 130

@@ -132,7 +132,7 @@ def test_what_is_written_from_right_to_left_stays_in_its_cell() -> None:
     assert fit("Nocturne", 10) == "Nocturne  "
 
 
-@pytest.mark.parametrize("columns", [40, 60, 100])
+@pytest.mark.parametrize("columns", [20, 40, 60, 100])
 def test_a_table_fits_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     """Whatever its cells hold, no row is wider than the terminal; elsewhere nothing is cut."""
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dejavuctl.arguments import positive_count
-from dejavuctl.failures import ForeignProtocol
+from dejavuctl.failures import EXIT_INTERRUPTED, ForeignProtocol
 from dejavuctl.listeners import listener_line
 from dejavuctl.output import clock, percent, printable, track_name
 from dejavud.errors import InvalidRequest
@@ -64,10 +64,13 @@ def run(options: Namespace, session: Session) -> int:
     else:
         events = resume(session, endpoint, prefixes, options.after)
     wanted = (event for event in events if not is_level(event) or any(map(is_level_topic, prefixes)))
-    for n_events, event in enumerate(wanted, start=1):
-        session.out.show(event, _line(event))
-        if n_events == options.count:
-            break
+    try:
+        for n_events, event in enumerate(wanted, start=1):
+            session.out.show(event, _line(event))
+            if n_events == options.count:
+                break
+    except KeyboardInterrupt:  # how it is meant to end: not worth a word
+        return EXIT_INTERRUPTED
     return EXIT_MATCHED
 
 

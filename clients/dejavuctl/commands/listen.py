@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dejavuctl.arguments import positive_count
 from dejavuctl.commands.events import ask_endpoint, subscribe
+from dejavuctl.failures import EXIT_INTERRUPTED
 from dejavuctl.listeners import listener_line
 from dejavuctl.output import clock, percent, printable
 from dejavud.wire.codes import EXIT_MATCHED
@@ -53,12 +54,18 @@ def run(options: Namespace, session: Session) -> int:
     """Show the view, or print lines."""
     is_plain = options.plain or session.out.as_json or session.environment.get("TERM") == "dumb"
     if is_plain or not session.out.answers.isatty():
-        return _print_lines(options, session)
+        try:
+            return _print_lines(options, session)
+        except KeyboardInterrupt:  # how it is meant to end: not worth a word
+            return EXIT_INTERRUPTED
     ask_endpoint(session)  # where there is no daemon yet, that is an error as of any command
     from dejavuctl.live.view import Wishes, show  # noqa: PLC0415 - nothing else draws, and rich takes as long to import as all else
 
     wishes = Wishes(
-        options.listener, options.count, with_history=not options.no_history, with_colour=not options.no_color
+        options.listener,
+        options.count,
+        with_history=not options.no_history,
+        with_colour=not options.no_color and session.out.color != "never",
     )
     return show(session, wishes)
 
