@@ -23,7 +23,7 @@ const THEME = "dejavud.theme";
 const THEMES = { auto: "as the system", light: "light", dark: "dark" };
 const by = (id) => document.getElementById(id);
 
-const daemon = new Dejavud(location.origin, { token: sessionStorage.getItem(TOKEN) });
+const daemon = new Dejavud(location.origin, { token: sessionStorage.getItem(TOKEN) || null });
 const live = new Live(daemon, refused);
 const app = { daemon, live, attempt, announce, toast, confirm, refused };
 const shown = new Map();
@@ -84,19 +84,34 @@ function confirm(title, text, yes) {
   return ask(title, text, yes, { isDangerous: true });
 }
 
-/** Ask for the token, once for all who were refused; it is kept until the tab is closed. */
+/** Have the right token, asked for once for all who were refused; it is kept until the tab is closed. */
 function askToken() {
-  const had = daemon.token;
-  const words = had ? "This daemon does not know that token." : "This daemon answers those who have its token.";
-  asking ??= ask("Who are you?", `${words} It is kept until you close this tab.`, "Continue", { field: true }).then(async () => {
-    daemon.token = by("dialog-input").value.trim() || null;
-    if (daemon.token) sessionStorage.setItem(TOKEN, daemon.token);
-    else sessionStorage.removeItem(TOKEN);
-    asking = null;
-    await live.refresh();
-    shown.get(current)?.show?.();
-  });
+  asking ??= untilLetIn().finally(() => (asking = null));
   return asking;
+}
+
+async function untilLetIn() {
+  let words = daemon.token ? await whyRefused() : "This daemon answers those who have its token.";
+  if (!words) return; // refused was what asked before the token was there
+  while (words) {
+    await ask("Who are you?", `${words} It is kept until you close this tab.`, "Continue", { field: true });
+    daemon.token = by("dialog-input").value.trim() || null;
+    words = await whyRefused();
+  }
+  sessionStorage.setItem(TOKEN, daemon.token ?? "");
+  await live.refresh();
+  shown.get(current)?.show?.();
+}
+
+/** Why the token that is there does not let us in, by a single question: the daemon counts those who guess. */
+async function whyRefused() {
+  try {
+    await daemon.listeners.list();
+  } catch (error) {
+    if (error.code === "unauthorized") return daemon.token ? "This daemon does not know that token." : "It takes a token.";
+    if (error.code === "rate_limited") return `${error.message}.`;
+  }
+  return "";
 }
 
 // -- which view is shown -----------------------------------------------------------------------------------------------
