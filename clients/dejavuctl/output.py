@@ -61,10 +61,10 @@ class Output:
         else:
             self.remark(text)
 
-    def refuse(self, failure: Failed) -> None:
-        """Print why something was not done, as `fail`."""
+    def refuse(self, failure: Failed, **record: object) -> None:
+        """Print why something was not done, as `fail`; for a program `record` says what that was."""
         if self.as_json:
-            self.show({"error": failure.body}, "")
+            self.show({**record, "error": failure.body}, "")
         else:
             self.complain(failure.message)
 
@@ -163,16 +163,17 @@ def display_width(text: str) -> int:
 
 
 def fit(text: str, width: int) -> str:
-    """Return `text` in exactly `width` cells: padded, or cut with an ellipsis.
-
-    What is written from right to left is kept to its cell: a terminal that orders it does not pull its neighbours along.
-    """
+    """Return `text` in exactly `width` cells: padded, or cut with an ellipsis."""
     if display_width(text) > width:
         while text and display_width(text) > width - 1:
             text = text[:-1]
         text += "…"
-    padding = " " * (width - display_width(text))
-    return f"{_ISOLATE}{text}{_END_ISOLATE}{padding}" if _RIGHT_TO_LEFT.search(text) else text + padding
+    return text + " " * (width - display_width(text))
+
+
+def isolated(text: str) -> str:
+    """Return `text` kept to itself where some of it is written from right to left: a terminal that orders it pulls no neighbours along."""
+    return f"{_ISOLATE}{text}{_END_ISOLATE}" if _RIGHT_TO_LEFT.search(text) else text
 
 
 def terminal_columns() -> int:
@@ -203,7 +204,7 @@ class Table:
 
     def _print(self, row: Sequence[str], record: Mapping[str, Any] | None = None) -> None:
         cells = [
-            fit(cell, width) if self._cuts or display_width(cell) <= width else cell
+            isolated(fit(cell, width)) if self._cuts else fit(cell, width) if display_width(cell) <= width else cell
             for cell, width in zip(row, self._widths, strict=True)
         ]
         if record is not None or not self._out.as_json:

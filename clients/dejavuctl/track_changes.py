@@ -59,7 +59,7 @@ class Change:
         with session.connect() as connection:
             found, missing = self._chosen(connection, options)
             for failure in missing:
-                out.fail({"error": failure.body}, f"dejavuctl: {failure.message}")
+                out.refuse(failure)
             if options.dry_run:
                 for track in found:
                     out.show({f"would_be_{self.done}": track}, f"{track['id']}: {track_name(track)}")

@@ -128,8 +128,11 @@ def test_text_is_as_wide_as_a_terminal_shows_it(text: str, width: int) -> None:
 
 def test_what_is_written_from_right_to_left_stays_in_its_cell() -> None:
     """It is isolated, so that the length beside it is not drawn among its letters; nothing else is."""
-    assert fit("שלום", 6) == "\N{FIRST STRONG ISOLATE}שלום\N{POP DIRECTIONAL ISOLATE}  "
-    assert fit("Nocturne", 10) == "Nocturne  "
+    for terminal in (Terminal(), io.StringIO()):
+        out = Output(as_json=False, answers=terminal, remarks=terminal)
+        show_list(out, ("title", "length"), [("שלום", "3:39"), ("Nocturne", "3:39")], [{}, {}], empty="")
+        cell = "\N{FIRST STRONG ISOLATE}שלום    \N{POP DIRECTIONAL ISOLATE}" if terminal.isatty() else "שלום    "
+        assert terminal.getvalue().splitlines()[1:] == [f"{cell}  3:39", "Nocturne  3:39"]
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 100])

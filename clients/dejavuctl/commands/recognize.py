@@ -187,8 +187,7 @@ def _report(out: Output, file: AudioFile, answer: Mapping[str, Any] | None, fail
     """Print the answer to one query and return the exit status that it alone would have."""
     if answer is None:
         failure = failure or Failed("internal_error", "no reason was given", {})
-        record = {"query": {"source": file.source}, "error": failure.body}
-        out.fail(record, f"dejavuctl: {printable(failure.message)}")
+        out.refuse(failure, query={"source": file.source})
         return EXIT_FAILED
     out.show(answer, _line(answer, file.source))
     return EXIT_MATCHED if answer["matches"] else EXIT_NO_MATCH

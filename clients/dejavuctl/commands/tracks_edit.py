@@ -45,7 +45,7 @@ def run(options: Namespace, session: Session) -> int:
     with session.connect() as connection:
         found, missing = named(connection, options.ids, options.sha1s)
         for failure in missing:
-            session.out.fail({"error": failure.body}, f"dejavuctl: {failure.message}")
+            session.out.refuse(failure)
         if found:
             result = connection.call("tracks.edit", {"ids": [track["id"] for track in found], **options.change})
             for track in result["updated"]:
