@@ -34,10 +34,11 @@ from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.hidden_main import hidden_main_module
 from dejavud.services.ingest import Ingest, IngestSettings, TrackFile
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.microphones import Microphones
 from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings, match_of
-from dejavud.services.workers import InlineWorkers, open_workers
+from dejavud.services.workers import open_workers
 from dejavud.values import Tags
 
 if TYPE_CHECKING:

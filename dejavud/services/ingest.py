@@ -237,7 +237,7 @@ class Ingest:
         duplicates: tuple[DuplicateTrack, ...] = ()
         if self._settings.reports_duplicates:
             try:
-                duplicates = await self._workers.read(self._finder.find, result.track, entry)
+                duplicates = await self._workers.match(self._finder.find, result.track, entry)
             except (
                 DejavudError
             ) as error:  # the track is stored; that nothing can be said of it now is no reason to fail

@@ -316,7 +316,7 @@ class Listener:
         """
         while True:
             try:
-                changes = await self._workers.read(self.hearing.hear, sound, self._base)
+                changes = await self._workers.match(self.hearing.hear, sound, self._base)
             except _NO_INDEX as error:
                 self._turn("waiting", f"nothing can be recognized: {error.message}")
                 if self.source.is_live:
@@ -330,7 +330,7 @@ class Listener:
     async def _finish(self) -> None:
         """End every play; where the index does not answer they end when it does."""
         try:
-            await self._tell(await self._workers.read(self.hearing.finish))
+            await self._tell(await self._workers.match(self.hearing.finish))
         except DejavudError as error:
             log.warning("listener_plays_not_ended", listener=self.name, reason=error.message)
 

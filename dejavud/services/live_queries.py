@@ -123,7 +123,7 @@ class LiveQueries:
                 sound = await self._glance(query, coming, looks)
                 if sound is None:
                     continue
-                await self._workers.read(hearing.hear, sound, 0)
+                await self._workers.match(hearing.hear, sound, 0)
             if hearing.plays and (recognition := await answer()).matches:
                 return recognition
             with self._recognizer.counted():

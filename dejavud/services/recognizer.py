@@ -218,7 +218,7 @@ class Recognizer:
                         if (told_s := taken.n_samples // hearing.params.rate_hz) > taken.n_told_s:
                             taken.n_told_s = told_s
                             await progress(done_s=float(told_s), total_s=duration_s)
-                    elif any(change.kind == "started" for change in await self._workers.read(hearing.hear, item, 0)):
+                    elif any(change.kind == "started" for change in await self._workers.match(hearing.hear, item, 0)):
                         recognition = await self._recognize_samples(taken.samples(), name, only_matches=True)
                         if recognition.matches:
                             return recognition
@@ -309,7 +309,7 @@ class Recognizer:
             effort.match_ms += (perf_counter() - found) * 1000
             return alignments
 
-        return await self._workers.read(look_up_and_match)
+        return await self._workers.match(look_up_and_match)
 
     async def _matches(self, alignments: Sequence[Alignment], query_s: float, frame_s: float) -> tuple[Match, ...]:
         """Return the alignments with their tracks; one whose track was removed or disabled meanwhile is left out."""

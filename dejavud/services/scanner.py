@@ -132,11 +132,11 @@ class Scanner:
                 elif isinstance(item, scan_jobs.Ended):
                     ended = item
                 else:
-                    plays = await self._workers.read(self._advance, run, item)
+                    plays = await self._workers.match(self._advance, run, item)
                     run.done_s = params.frames_to_seconds(item.end_frame)
                     await self._take(run, plays)
         run.done_s = ended.duration_s
-        await self._take(run, await self._workers.read(self._finish, run))
+        await self._take(run, await self._workers.match(self._finish, run))
         in_order = sorted(run.plays, key=lambda play: play.start_s)
         return Timeline(name, ended.duration_s, tuple(in_order), ended.n_damaged_packets, tuple(sorted(run.unseen)))
 

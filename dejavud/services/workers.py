@@ -22,7 +22,7 @@ from dejavud.services import jobs, stream_jobs
 from dejavud.services.worker_streams import StreamJob, listening, received
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+    from collections.abc import AsyncIterator, Callable, Generator
     from contextlib import AbstractAsyncContextManager
 
 log = structlog.get_logger(__name__)
@@ -94,6 +94,10 @@ class Workers(Protocol):
         """Run a database read in a thread; several run at a time."""
         ...
 
+    async def match(self, function: Callable[..., T], *args: object) -> T:
+        """Run a look-up with its matching in a thread: numerical work, as many at a time as files are worked on, behind which no `read` waits."""
+        ...
+
     async def write(self, function: Callable[..., T], *args: object) -> T:
         """Run a database write in a thread; one runs at a time, in the order they were asked for."""
         ...
@@ -136,6 +140,7 @@ class ProcessWorkers:
             "ingest": trio.CapacityLimiter(n_processes),
         }
         self._db_read = trio.CapacityLimiter(max(4, n_processes))
+        self._match = trio.CapacityLimiter(max(2, n_processes))
         self._db_write = trio.CapacityLimiter(1)
         self._files = trio.CapacityLimiter(4)
         self._background = trio.CapacityLimiter(1)
@@ -198,6 +203,11 @@ class ProcessWorkers:
         self._refuse_when_full(self._db_read, f"{self._max_waiting} database reads waiting")
         return await trio.to_thread.run_sync(function, *args, limiter=self._db_read)
 
+    async def match(self, function: Callable[..., T], *args: object) -> T:
+        """See `Workers.match`."""
+        self._refuse_when_full(self._match, f"{self._max_waiting} look-ups waiting")
+        return await trio.to_thread.run_sync(function, *args, limiter=self._match)
+
     async def write(self, function: Callable[..., T], *args: object) -> T:
         """See `Workers.write`."""
         self._refuse_when_full(self._db_write, f"{self._max_waiting} database writes waiting")
@@ -223,7 +233,7 @@ class ProcessWorkers:
             n_died=self._n_died,
             n_replaced=self._n_replaced,
             n_alive=processes.idle_workers + processes.running_workers,
-            n_reads_waiting=self._db_read.statistics().tasks_waiting,
+            n_reads_waiting=self._db_read.statistics().tasks_waiting + self._match.statistics().tasks_waiting,
             n_writes_waiting=self._db_write.statistics().tasks_waiting,
         )
 
@@ -320,76 +330,3 @@ async def open_workers(*, n_processes: int, max_waiting: int) -> AsyncIterator[P
             nursery.cancel_scope.cancel()
     except trio_parallel.BrokenWorkerError as error:  # one that had died while idle, or had to be killed just now
         log.warning("worker_ended_badly", reason=str(error))
-
-
-class InlineWorkers:
-    """`Workers` that run everything at once where they are called.
-
-    For a program that asks one thing at a time and waits for it, and for unit tests and their mock clocks.
-    """
-
-    async def process(
-        self,
-        function: Callable[..., T],
-        *args: object,
-        what: str,  # noqa: ARG002 - part of the interface
-        kind: Kind = "query",  # noqa: ARG002
-        timeout_s: float | None = None,  # noqa: ARG002
-    ) -> T:
-        """See `Workers.process`; a function that does not return cannot be stopped here."""
-        await trio.lowlevel.checkpoint()
-        result = jobs.contained(function, args)
-        if isinstance(result, jobs.Failed):
-            raise result.error
-        return result
-
-    @asynccontextmanager
-    async def stream(
-        self,
-        function: Callable[..., Generator[T]],
-        *args: object,
-        what: str,  # noqa: ARG002 - part of the interface
-    ) -> AsyncIterator[AsyncIterator[T]]:
-        """See `Workers.stream`."""
-        items = function(*args)
-
-        async def taken() -> AsyncGenerator[T]:
-            while True:
-                await trio.lowlevel.checkpoint()
-                item = stream_jobs.next_item(items)
-                if item is stream_jobs.END:
-                    return
-                if isinstance(item, jobs.Failed):
-                    raise item.error
-                yield item
-
-        given = taken()
-        try:
-            yield given
-        finally:
-            await given.aclose()
-            items.close()
-
-    async def read(self, function: Callable[..., T], *args: object) -> T:
-        """See `Workers.read`."""
-        await trio.lowlevel.checkpoint()
-        return function(*args)
-
-    async def write(self, function: Callable[..., T], *args: object) -> T:
-        """See `Workers.write`."""
-        await trio.lowlevel.checkpoint()
-        return function(*args)
-
-    async def thread(self, function: Callable[..., T], *args: object, abandon: bool = False) -> T:  # noqa: ARG002
-        """See `Workers.thread`."""
-        await trio.lowlevel.checkpoint()
-        return function(*args)
-
-    async def background(self, function: Callable[..., T], *args: object) -> T:
-        """See `Workers.background`."""
-        await trio.lowlevel.checkpoint()
-        return function(*args)
-
-    def status(self) -> WorkersStatus:
-        """See `Workers.status`."""
-        return WorkersStatus(n_processes=1, n_busy=0, n_waiting=0, n_died=0)

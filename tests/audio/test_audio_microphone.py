@@ -18,7 +18,7 @@ from dejavud.audio.microphone import Microphone, list_devices, open_microphone
 from dejavud.audio.portaudio import Device, Recording
 from dejavud.errors import MicrophoneUnavailable
 from dejavud.services.microphones import Microphones
-from dejavud.services.workers import InlineWorkers
+from dejavud.services.inline_workers import InlineWorkers
 
 if TYPE_CHECKING:
     from fixtures_sound import SoundCard

@@ -19,9 +19,9 @@ from dejavud.services.clients import LOCAL
 from dejavud.services.commands import Call, Command, CommandTable
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import EventHub
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.library import Library
 from dejavud.services.profiles import profile_of
-from dejavud.services.workers import InlineWorkers
 
 if TYPE_CHECKING:
     from pathlib import Path

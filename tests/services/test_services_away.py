@@ -13,7 +13,7 @@ from dejavud.errors import IndexAway, IndexDamaged
 from dejavud.services.events import EventHub
 from dejavud.services.follower import Follower
 from dejavud.services.ingest import Ingest
-from dejavud.services.workers import InlineWorkers
+from dejavud.services.inline_workers import InlineWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

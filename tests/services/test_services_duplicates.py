@@ -16,7 +16,7 @@ from dejavud.fingerprint.classic_params import GENERATIONS
 from dejavud.index.memory import MemoryIndex
 from dejavud.services.events import EventHub
 from dejavud.services.ingest import Ingest, Ingested, IngestSettings
-from dejavud.services.workers import InlineWorkers
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.values import TrackEdit
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from dejavud.services.handlers import Daemon, Services, command_table
 from dejavud.services.hearing import Library as HeardLibrary
 from dejavud.services.history import HistorySettings, PlayRecorder
 from dejavud.services.ingest import Ingest
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.library import Library
 from dejavud.services.listeners import Listeners, ListenSettings
 from dejavud.services.live_queries import LiveQueries
@@ -37,7 +38,6 @@ from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
 from dejavud.services.scanner import Scanner, ScannerSettings
 from dejavud.services.uploads import Upload, UploadStore
-from dejavud.services.workers import InlineWorkers
 from dejavud.values import Alignment
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from dejavud.services.commands import Call, Command, CommandTable
 from dejavud.services.events import EventHub
 from dejavud.services.history import HistorySettings, PlayRecorder, daemon_name
 from dejavud.services.history_handlers import HistoryHandlers
-from dejavud.services.workers import InlineWorkers
+from dejavud.services.inline_workers import InlineWorkers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence

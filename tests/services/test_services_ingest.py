@@ -22,7 +22,7 @@ from dejavud.errors import (
 )
 from dejavud.services.events import EventHub
 from dejavud.services.ingest import Ingest, IngestSettings, sha1_of_file
-from dejavud.services.workers import InlineWorkers
+from dejavud.services.inline_workers import InlineWorkers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -21,8 +21,9 @@ from dejavud.index.open import KeptIndex, history_of
 from dejavud.index.view.resident import ResidentIndex
 from dejavud.index.view.segment_files import SegmentFolder
 from dejavud.index.view.upkeep import Portions, Upkeep, UpkeepReport
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.keeper import RETRY_S, Keeper, keepers, tell_of_view
-from dejavud.services.workers import InlineWorkers, open_workers
+from dejavud.services.workers import open_workers
 from dejavud.values import Constellation, Hashes, NewTrack
 
 if TYPE_CHECKING:

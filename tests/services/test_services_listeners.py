@@ -21,9 +21,9 @@ from dejavud.services import listen_jobs
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import Event, EventHub
 from dejavud.services.hearing import Hearing, Library
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.listen_sources import parse_source
 from dejavud.services.listeners import Listeners, ListenSettings
-from dejavud.services.workers import InlineWorkers
 from dejavud.values import NewTrack
 
 if TYPE_CHECKING:

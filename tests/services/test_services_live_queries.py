@@ -20,11 +20,11 @@ from dejavud.matching.matcher import Matcher, MatchRules
 from dejavud.services.commands import no_progress
 from dejavud.services.events import EventHub
 from dejavud.services.hearing import Hearing
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.live_queries import IDLE_S, LiveQueries, LiveQuery
 from dejavud.services.microphones import Microphones
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
 from dejavud.services.uploads import UploadStore
-from dejavud.services.workers import InlineWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

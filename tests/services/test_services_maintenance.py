@@ -18,9 +18,10 @@ from dejavud.index.view.upkeep import Portions, Upkeep
 from dejavud.services import maintenance as maintenance_module
 from dejavud.services.commands import Call
 from dejavud.services.ingest import sha1_of_file
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.jobs import fingerprint_file
 from dejavud.services.maintenance import CheckIndex, Maintenance
-from dejavud.services.workers import InlineWorkers, open_workers
+from dejavud.services.workers import open_workers
 from dejavud.values import NewTrack
 
 if TYPE_CHECKING:

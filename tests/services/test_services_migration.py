@@ -19,8 +19,8 @@ from dejavud.index.memory import MemoryIndex
 from dejavud.index.old.database import OldDatabase
 from dejavud.services.commands import Call, no_progress
 from dejavud.services.events import EventHub
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.migration import Migrate, Migrator
-from dejavud.services.workers import InlineWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

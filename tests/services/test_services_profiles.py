@@ -21,10 +21,10 @@ from dejavud.matching.matcher import MatchRules
 from dejavud.services.commands import no_progress
 from dejavud.services.events import EventHub
 from dejavud.services.ingest import Ingest
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.microphones import Microphones
 from dejavud.services.profiles import profile_of
 from dejavud.services.recognizer import Recognizer, RecognizerSettings
-from dejavud.services.workers import InlineWorkers
 from dejavud.values import Hashes
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from dejavud.services.commands import no_progress
 from dejavud.services.events import EventHub
 from dejavud.services.hearing import Hearing
 from dejavud.services.ingest import Ingest
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.microphones import Microphones
 from dejavud.services.recognizer import Recognizer, RecognizerSettings, match_of
 from dejavud.services.views import recognition_view
-from dejavud.services.workers import InlineWorkers
 from dejavud.values import Alignment
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ async def test_a_query_has_a_deadline(tmp_path: Path, autojump_clock: trio.testi
     """A query whose work does not end is given up, named, and counted."""
 
     class Stuck(InlineWorkers):
-        async def read(self, function: Callable[..., object], *args: object) -> object:  # type: ignore[override]
+        async def match(self, function: Callable[..., object], *args: object) -> object:  # type: ignore[override]
             del function, args
             await trio.sleep_forever()
 

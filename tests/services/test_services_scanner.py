@@ -20,10 +20,11 @@ from dejavud.matching.matcher import Matcher, MatchRules
 from dejavud.matching.tracker import TrackerRules
 from dejavud.services import jobs
 from dejavud.services.commands import no_progress
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.scan_jobs import part_frames
 from dejavud.services.scanner import Scanner, ScannerSettings
 from dejavud.services.timeline import timeline_view
-from dejavud.services.workers import InlineWorkers, open_workers
+from dejavud.services.workers import open_workers
 from dejavud.values import NewTrack
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from dejavud.index.memory import MemoryIndex
 from dejavud.services.clients import LOCAL
 from dejavud.services.commands import Call, Command, CommandTable
 from dejavud.services.events import EventHub
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.library import Library
 from dejavud.services.track_handlers import TrackHandlers
-from dejavud.services.workers import InlineWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

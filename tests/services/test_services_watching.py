@@ -15,11 +15,12 @@ from dejavud.services import watching
 from dejavud.services.commands import Call
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon
+from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.library import Library
 from dejavud.services.loop_meter import LoopMeter
 from dejavud.services.requests import Requests
 from dejavud.services.watching import Nothing, Watching
-from dejavud.services.workers import InlineWorkers, WorkersStatus
+from dejavud.services.workers import WorkersStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

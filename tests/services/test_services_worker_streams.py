@@ -13,7 +13,8 @@ from test_services_workers import is_running, until_exists, until_gone
 
 from dejavud.errors import Busy, InternalError, UnsupportedAudio, WorkerDied
 from dejavud.services import workers as workers_module
-from dejavud.services.workers import InlineWorkers, ProcessWorkers, Workers, open_workers
+from dejavud.services.inline_workers import InlineWorkers
+from dejavud.services.workers import ProcessWorkers, Workers, open_workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -15,7 +15,8 @@ import trio
 import worker_functions
 
 from dejavud.errors import Busy, InternalError, Timeout, UnsupportedAudio, WorkerDied
-from dejavud.services.workers import InlineWorkers, ProcessWorkers, open_workers
+from dejavud.services.inline_workers import InlineWorkers
+from dejavud.services.workers import ProcessWorkers, open_workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
