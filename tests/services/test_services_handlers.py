@@ -146,7 +146,10 @@ async def test_the_table_has_every_command(bench: Bench) -> None:
     tracks = {f"tracks.{name}" for name in ("list", "get", "known", "edit", "enable", "disable", "remove")}
     audio = {"recognize", "recognize_microphone", "scan", "fingerprint"}
     files = {"export", "import", "backup", "restore", "migrate"}
-    listening = {"devices", *(f"listen.{name}" for name in ("list", "add", "remove", "pause", "resume", "send", "peaks"))}
+    listening = {
+        "devices",
+        *(f"listen.{name}" for name in ("list", "add", "remove", "pause", "resume", "send", "peaks")),
+    }
     history = {"history.list", "history.summary", "history.remove"}
     assert set(bench.table.names) == tracks | audio | files | listening | history | {
         "events.replay",
