@@ -14,14 +14,30 @@ _SHOWN = 3
 """Figures of its progress that a job's line has."""
 
 
+HEADING = ("job", "command", "state", "took", "how far", "asked for by")
+
+
+def job_cells(job: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a job as a row."""
+    return (*_words(job), ", ".join(_course(job)), _asked(job))
+
+
 def job_line(job: Mapping[str, Any]) -> str:
     """Return a job in a line: its id, what it is, how it is, and how far or why not."""
-    words = [f"{printable(job['id'])}  {printable(job['command'])}  {job['state']}, {clock(job['elapsed_s'])}"]
-    if job["state"] == RUNNING:
-        words += figures_of(job)
+    name, command, state, took = _words(job)
+    return ", ".join([f"{name}  {command}  {state}", took, *_course(job)])
+
+
+def _words(job: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    name, command, state = (printable(str(job[key])) for key in ("id", "command", "state"))
+    return name, command, state, clock(job["elapsed_s"])
+
+
+def _course(job: Mapping[str, Any]) -> list[str]:
+    words = figures_of(job) if job["state"] == RUNNING else []
     if job.get("error"):
         words.append(printable(str(job["error"]["message"])))
-    return ", ".join(words)
+    return words
 
 
 def figures_of(job: Mapping[str, Any]) -> list[str]:
@@ -38,11 +54,11 @@ def figures_of(job: Mapping[str, Any]) -> list[str]:
     return words[:_SHOWN]
 
 
-def asked_line(job: Mapping[str, Any]) -> str:
+def _asked(job: Mapping[str, Any]) -> str:
     """Return who asked for a job, and when."""
     asked = job["asked_by"]
     door = f" over {printable(asked['transport'])}" if asked.get("transport") else ""
-    return f"asked for by {printable(str(asked['client']))}{door}, {_moment(job['started_at'])}"
+    return f"{printable(str(asked['client']))}{door}, {_moment(job['started_at'])}"
 
 
 def _moment(text: str) -> str:

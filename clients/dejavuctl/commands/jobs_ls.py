@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dejavuctl.jobs_book import asked_line, job_line
+from dejavuctl.jobs_book import HEADING, job_cells
+from dejavuctl.output import show_list
 from dejavud.wire.codes import EXIT_MATCHED
 
 if TYPE_CHECKING:
@@ -33,11 +34,8 @@ def check(options: Namespace) -> None:
 
 
 def run(options: Namespace, session: Session) -> int:
-    """Print one job a line."""
+    """Print them."""
     with session.connect() as connection:
         jobs = connection.call("jobs.list", {"state": options.state} if options.state else {})["jobs"]
-    for job in jobs:
-        session.out.show(job, f"{job_line(job)}; {asked_line(job)}")
-    if not jobs:
-        session.out.remark("there are no jobs")
+    show_list(session.out, HEADING, [job_cells(job) for job in jobs], jobs, empty="there are no jobs")
     return EXIT_MATCHED
