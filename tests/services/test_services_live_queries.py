@@ -175,6 +175,17 @@ async def test_encoded_sound_is_recognized_while_it_comes(index: WatchedIndex, t
     assert recognition.duration_s < 20.0
 
 
+@pytest.mark.parametrize("kind", ["mp3", "ogg", "webm", "adts"])
+async def test_a_broken_stream_is_recognized_by_what_is_whole(index: WatchedIndex, tmp_path: Path, kind: str) -> None:
+    """Damage in the middle, and an end in the middle of a packet, cost what they hit and no more."""
+    data = bytearray(encoded(synthesize(2, 12.0, 48_000), 48_000, kind))
+    middle = len(data) // 3
+    data[middle : middle + 2000] = np.random.default_rng(1).bytes(2000)
+    recognition = await Bench(index, tmp_path, hears=False).ask(bytes(data[: -len(data) // 4]), LiveQuery("x"))
+    assert [match.track.title for match in recognition.matches] == ["piece 2"]
+    assert 4.0 < recognition.duration_s < 12.0
+
+
 async def test_what_is_known_so_far_is_told(index: WatchedIndex, tmp_path: Path) -> None:
     """About once a second: how much was heard, how loud its last second is, and which tracks it may be, the likeliest first."""
     bench = Bench(index, tmp_path)
