@@ -223,6 +223,13 @@ class HookNotFound(DejavudError):
     template = "{reason}; there are: {known}"
 
 
+class PageNotFound(DejavudError):
+    """No page of the same question ended with this cursor."""
+
+    code = "page_not_found"
+    template = "'cursor' is not one that a page of the same question, in the same order, ended with: start again without it"
+
+
 class NothingSelected(DejavudError):
     """Nothing says which of many are to be changed; for all of them, that has to be said."""
 

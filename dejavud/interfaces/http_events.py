@@ -57,8 +57,9 @@ class EventFeed:
         params: dict[str, Any] = {}
         if query.get("topics"):
             params["topics"] = query["topics"]
-        place = query.get("after") if last_event_id is None else last_event_id
-        if place is not None:
+        for place in (query.get("after"), last_event_id):
+            if place is None:
+                continue
             parts = _PLACE.fullmatch(place.strip())
             if parts is None:
                 reason = f"{place[:80]!r} is no place among the events: a number, or the id of the last one that came"

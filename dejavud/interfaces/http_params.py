@@ -9,6 +9,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from dejavud.errors import InvalidRequest
+from dejavud.services.commands import check_values
 from dejavud.wire.codec import decode
 from dejavud.wire.schemas import alternatives, is_required
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_OBJECT_BYTES = 1 << 20
 """A list of as many SHA1s as a command takes fits in."""
+MAX_LISTED = 100
+"""Entries of a list in an address: two lists of SHA1s fit into the 16 kB that a request's head may have."""
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?")
 
@@ -47,9 +50,14 @@ def query_of(request: Request, kind: type, names: Iterable[str]) -> Params:
 
 
 def typed(texts: Mapping[str, str], kind: type) -> Params:
-    """Return texts as the types that the fields of `kind` have; what is no field stays a text, for the command to judge."""
+    """Return texts as the types that the fields of `kind` have, and within their rules; what is no field stays a text.
+
+    Raises `InvalidRequest`, for a value too that another one goes before.
+    """
     hints = hints_of(kind)
-    return {name: _parsed(name, text, hints.get(name, str)) for name, text in texts.items()}
+    values = {name: _parsed(name, text, hints.get(name, str)) for name, text in texts.items()}
+    check_values(kind, values)
+    return values
 
 
 def placed(text: str, kind: type, name: str) -> object:
@@ -100,7 +108,10 @@ def _parsed(name: str, text: str, hint: Any) -> object:  # noqa: ANN401 - any an
     kind = options[0]
     if typing.get_origin(kind) is tuple:
         item = typing.get_args(kind)[0]
-        return [_parsed(name, part, item) for part in text.split(",")] if text else []
+        parts = text.split(",") if text else []
+        if len(parts) > MAX_LISTED:
+            raise InvalidRequest(reason=f"{name!r} holds {len(parts)} entries; an address takes at most {MAX_LISTED}")
+        return [_parsed(name, part, item) for part in parts]
     if int in options and _WHOLE_NUMBER.fullmatch(text):
         return int(text)
     if kind is int:

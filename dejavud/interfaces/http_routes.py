@@ -111,7 +111,10 @@ class Routes:
         async with AsyncExitStack() as kept:
             audio = None
             if operation.body is Body.OBJECT or (operation.also and body.content_type.lower().startswith(_JSON)):
+                params = self._called(operation, params)
                 params |= await object_of(body, self._kind(operation), operation.also, operation.least)
+                if operation.body is Body.AUDIO and "url" not in params:
+                    raise InvalidRequest(reason="the body lacks 'url', the address that sends the audio")
             elif operation.body is Body.AUDIO:
                 form = await kept.enter_async_context(body.received(self._uploads, params.get("name")))
                 params = self._with_form(operation, params, form)
@@ -126,15 +129,17 @@ class Routes:
         return json_answer(result, status)
 
     def _with_form(self, operation: Operation, params: Params, form: Form) -> Params:
-        """Return what is asked for by a form too, whose text fields stand for query parameters; what a command calls `source` is the audio's name."""
+        """Return what is asked for by a form too, whose text fields stand for query parameters."""
         unknown = sorted(form.fields.keys() - {*operation.query})
         if unknown:
             known = ", ".join(operation.query)
             raise InvalidRequest(reason=f"unknown form field {unknown[0][:80]!r}; this form takes: file, {known}")
-        kind = self._kind(operation)
-        params = typed(form.fields, kind) | params
-        if "name" in params and "name" not in hints_of(kind):
-            params["source"] = params.pop("name")
+        return self._called(operation, typed(form.fields, self._kind(operation)) | params)
+
+    def _called(self, operation: Operation, params: Params) -> Params:
+        """Return what is asked for, in the words of the command: a query is called by its `source`."""
+        if "name" in params and "name" not in hints_of(self._kind(operation)):
+            return {name: value for name, value in params.items() if name != "name"} | {"source": params["name"]}
         return params
 
     def _goes_on(self, operation: Operation, request: Request) -> bool:

@@ -33,7 +33,7 @@ OPERATIONS: tuple[Operation, ...] = (
         command="history.list",
         query=(*_PLAYS, "limit", "cursor"),
         answer=past.Plays,
-        errors=INDEX,
+        errors=("page_not_found", *INDEX),
     ),
     Operation(
         method="DELETE",

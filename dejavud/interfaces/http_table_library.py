@@ -75,7 +75,7 @@ OPERATIONS: tuple[Operation, ...] = (
         command="tracks.list",
         query=(*_SELECTION, "limit", "cursor", "sort", "reverse", "after_id"),
         answer=tracks.TrackPage,
-        errors=INDEX,
+        errors=("page_not_found", *INDEX),
     ),
     Operation(
         method="POST",
@@ -119,7 +119,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="POST",
-        path="/v1/tracks/known",
+        path="/v1/known-tracks",
         name="knownTracks",
         summary="Say which files are in the library already, by their SHA1.",
         tag=_LIBRARY,

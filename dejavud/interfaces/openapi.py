@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dejavud import __version__
 from dejavud.interfaces.http_operation import Body
-from dejavud.interfaces.http_params import hints_of
+from dejavud.interfaces.http_params import MAX_LISTED, hints_of
 from dejavud.services.job_book import JobBook
 from dejavud.wire.codes import codes_of
 from dejavud.wire.results.answers import OldAnswer
+from dejavud.wire.results.past import Event
 from dejavud.wire.results.work import ErrorEnvelope, OneJob
 from dejavud.wire.schemas import Schemas, is_required
 
@@ -26,6 +27,7 @@ COMMON = ("invalid_request", "forbidden", "rate_limited", "internal_error", "bus
 """Codes that any operation may fail with."""
 _ASKS = "unauthorized"
 _SLOW_BODY = 408
+_FILE_NAME = {"type": "string", "example": 'form-data; name="file"; filename="clip.wav"'}
 _DESCRIPTION = """Recognizes music from a library of your own. Errors are all of one form, with a stable `code`; objects may get more keys, so ignore those that you do
 not know. Times are ISO 8601, durations and positions seconds, sizes bytes."""
 
@@ -107,6 +109,7 @@ class _Described:
             schema = _without_null(self._field(name))
             parameter: dict[str, Any] = {"name": name, "in": "query", "schema": schema}
             if schema.get("type") == "array":
+                schema["maxItems"] = min(schema.get("maxItems", MAX_LISTED), MAX_LISTED)
                 parameter |= {"style": "form", "explode": False}
             elif name in fields and is_required(fields[name]):
                 parameter["required"] = True
@@ -123,7 +126,7 @@ class _Described:
             headers.append({"name": "Prefer", "in": "header", "description": says, "schema": schema})
         if self._operation.media == "text/event-stream":
             says = "The `id` of the last event that came; goes before `after`."
-            schema = {"type": "string", "pattern": "^([0-9a-f]{16}:)?[0-9]{1,18}$"}
+            schema = {"type": "string", "pattern": "^(?:([0-9a-f]{16}:)?[0-9]{1,18})?$"}
             headers.append({"name": "Last-Event-ID", "in": "header", "description": says, "schema": schema})
         return headers
 
@@ -139,7 +142,11 @@ class _Described:
                 "additionalProperties": False,
             }
             content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
-            content["multipart/form-data"] = {"schema": form}
+            file = {
+                "contentType": "application/octet-stream",
+                "headers": {"Content-Disposition": {"schema": _FILE_NAME}},
+            }
+            content["multipart/form-data"] = {"schema": form, "encoding": {"file": file}}
         if operation.also or operation.body is Body.OBJECT:
             content["application/json"] = {"schema": self._object()}
             if operation.example is not None:
@@ -194,6 +201,10 @@ class _Described:
 
     def _answer(self) -> dict[str, Any]:
         operation = self._operation
+        if operation.media == "text/event-stream":
+            data = {"type": "string", "contentMediaType": "application/json", "contentSchema": self._schemas.of(Event)}
+            event = {"type": "object", "properties": {"id": {"type": "string"}, "data": data}}
+            return {operation.media: {"schema": event}}
         if operation.answer is None:
             return {
                 operation.media: {"schema": {"type": "object" if operation.media == "application/json" else "string"}}

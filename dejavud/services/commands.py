@@ -162,6 +162,17 @@ class CommandTable:
         return await self.jobs.run(command.name, call, partial(command.handler, given))
 
 
+def check_values(kind: type, given: Mapping[str, Any]) -> None:
+    """Raise `InvalidRequest` unless those of the values that are parameters of `kind` may be, each for itself."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for name, value in given.items():
+        if name in hints:
+            try:
+                _checked(name, hints[name], value)
+            except ValueError as error:
+                raise InvalidRequest(reason=str(error)) from None
+
+
 def parse_params(kind: type, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of `kind`
     """Return an instance of the dataclass `kind` from JSON values; raises `InvalidRequest` that names the culprit."""
     fields = {field.name: field for field in dataclasses.fields(kind)}

@@ -129,7 +129,7 @@ class Services:
 
 
 AUDIO_URL = Form(
-    "audio-url", "An address of http, https, rtsp or rtsps that sends audio.", "http://radio.example/stream"
+    "audio-url", "An address that sends audio, such as http://radio.example/stream, by http, https, rtsp or rtsps."
 )
 PCM = Form("pcm", "What raw samples are: ENCODING:RATE:CHANNELS.", "s16le:48000:2")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from structlog.contextvars import bind_contextvars
 
-from dejavud.errors import InvalidRequest, NothingSelected
+from dejavud.errors import NothingSelected, PageNotFound
 from dejavud.index.entries import MAX_ID
 from dejavud.index.history.plays import Place, PlayFilter
 from dejavud.services.history_calendar import by_calendar
@@ -38,7 +38,7 @@ _LIST = AtMost(MAX_IDS)
 _MOMENT = Form("moment", f"{FORMS[0].upper()}{FORMS[1:]}.", "24h")
 _DAY = Form("day", "A day: an ISO date, today or yesterday.", "yesterday")
 _ZONE = Form("time-zone", "A time zone of the IANA's list, or an offset.", "Europe/Berlin")
-_CURSOR = Form("play-cursor", "The `next` of the page before.", "WyIyMDI2LTEwLTI1VDAwOjMwOjAwKzAwOjAwIiwiMGYtMSJd")
+_CURSOR = Form("play-cursor", "The `next` of the page before.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,6 @@ class SelectPlays:
     zone: Annotated[str, _ZONE] = "UTC"
 
     def __post_init__(self) -> None:
-        if self.day and (self.since or self.until):
-            msg = "'day' says from when to when already: leave out 'since' and 'until'"
-            raise ValueError(msg)
         self.filter()
 
     def filter(self) -> PlayFilter:
@@ -72,7 +69,8 @@ class SelectPlays:
         zone, now = zone_of(self.zone), datetime.now(UTC)
         since, until = (moment_of(text, now, zone) if text else None for text in (self.since, self.until))
         if self.day:
-            since, until = day_of(self.day, now, zone)
+            begin, end = day_of(self.day, now, zone)
+            since, until = max(since or begin, begin), min(until or end, end)
         words = words_of(self.search)
         return PlayFilter(self.ids, self.listener, self.tracks, words, since, until, self.min_heard_s)
 
@@ -229,5 +227,4 @@ def _place(cursor: str) -> Place:
             raise ValueError  # noqa: TRY301 - all ways to be no cursor end alike
         return Place(moment.astimezone(UTC), play_id)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        reason = "'cursor' is not one that a page ended with: start again without it"
-        raise InvalidRequest(reason=reason) from None
+        raise PageNotFound from None

@@ -44,7 +44,7 @@ PROGRESS_S = 1.0
 RUNNING, DONE, FAILED, CANCELLED = STATES = ("running", "done", "failed", "cancelled")
 KEEP, KEEP_BYTES = 100, 8 << 20
 """Finished jobs that are kept, and how much their results may take; the newest is kept whatever it takes."""
-MAX_UNATTENDED = 16
+MAX_UNATTENDED = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -131,9 +131,9 @@ class JobBook:
                     self._unattended = None
 
         async with trio.open_nursery() as nursery:
-            await nursery.start(keep)
-            task_status.started()
-            try:
+            try:  # from here on a cancellation has to become `stop`: it may come before `keep` has begun
+                await nursery.start(keep)
+                task_status.started()
                 await trio.sleep_forever()
             finally:
                 stop.set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -29,7 +29,7 @@ TrackId = Annotated[int, Between(0, 2**31 - 1, "a track's number, ")]
 Sha1 = Annotated[str, Matching("[0-9A-Fa-f]{40}", "an SHA1 of 40 hexadecimal digits")]
 _LIST = AtMost(MAX_LIST_LENGTH)
 _MOMENT = Form("iso-moment", "A date or a time of ISO 8601, UTC where it names no offset.", "2026-01-31T18:00:00+01:00")
-_CURSOR = Form("cursor", "The `next` of the page before, asked for in the same order.", "WyJpZCIsZmFsc2UsMCwwLjAsN10=")
+_CURSOR = Form("cursor", "The `next` of the page before, asked for in the same order.")
 
 
 # -- parameters -----------------------------------------------------------------------------------------------------
@@ -82,11 +82,15 @@ class ListTracks(Selection):
     sort: Annotated[str, OneOf(SORTS)] = "id"
     reverse: bool = False
 
-    def __post_init__(self) -> None:
-        Selection.__post_init__(self)
-        if self.after_id and (self.cursor is not None or self.sort != "id" or self.reverse):
-            msg = "'after_id' is for pages in order of id; for any other send the 'cursor' of the page before"
-            raise ValueError(msg)
+    @property
+    def start(self) -> str | None:
+        """Return the cursor from which to go on: in order of id, the number of a track is as good as one."""
+        is_plain = self.sort == "id" and not self.reverse and self.cursor is None
+        return cursor_after(self.after_id) if is_plain and self.after_id else self.cursor
+
+    def filter(self) -> TrackFilter:
+        """Return what is meant: in any other order, tracks of higher numbers than `after_id`."""
+        return replace(Selection.filter(self), after_id=self.after_id if self.start == self.cursor else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +179,8 @@ class TrackHandlers:
 
     async def list(self, params: ListTracks, _call: Call) -> dict[str, Any]:
         """Return one page of the library."""
-        cursor = cursor_after(params.after_id) if params.after_id else params.cursor
         page = await self._library.page(
-            params.filter(), sort=params.sort, reverse=params.reverse, limit=params.limit, cursor=cursor
+            params.filter(), sort=params.sort, reverse=params.reverse, limit=params.limit, cursor=params.start
         )
         is_by_id = params.sort == "id" and not params.reverse
         return {

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from dejavud.errors import InvalidRequest
+from dejavud.errors import PageNotFound
 from dejavud.index.folding import fold
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class TrackFilter:
     artist, album : are these, whatever their case and accents.
     path : begins so, exactly.
     added_after, added_before : with their time zones; the moments themselves do not count.
+    after_id : has a higher number.
     """
 
     ids: frozenset[int] | None = None
@@ -47,6 +48,7 @@ class TrackFilter:
     state: State = "all"
     added_after: datetime | None = None
     added_before: datetime | None = None
+    after_id: int = 0
 
 
 EVERYTHING = TrackFilter()
@@ -93,7 +95,7 @@ class TrackSearch:
         """Return at most `limit` of the tracks that `wanted` means, in order, from where the page before ended.
 
         A cursor names the place in the order, not a number of tracks: whatever comes and goes between two pages, no track that stays is
-        left out or shown twice.  Raises `InvalidRequest` where the cursor is not one of this order.
+        left out or shown twice.  Raises `PageNotFound` where the cursor is not one of this order.
         """
         place = None if cursor is None else _place(cursor, sort, reverse=reverse)
         if wanted == EVERYTHING and sort == "id" and not reverse:
@@ -158,6 +160,8 @@ def _listed(index: Index) -> Iterator[Track]:
 def _checks(wanted: TrackFilter) -> list[Callable[[_Folded], bool]]:
     """Return what a track has to pass, the cheapest first."""
     checks: list[Callable[[_Folded], bool]] = []
+    if wanted.after_id:
+        checks.append(lambda found: found.track.id > wanted.after_id)
     if wanted.state != "all":
         is_disabled = wanted.state == "disabled"
         checks.append(lambda found: found.track.disabled == is_disabled)
@@ -209,7 +213,7 @@ def _cursor(sort: str, *, reverse: bool, place: Key) -> str:
 
 
 def _place(cursor: str, sort: str, *, reverse: bool) -> Key:
-    """Return the place that `cursor` names; raises `InvalidRequest`."""
+    """Return the place that `cursor` names; raises `PageNotFound`."""
     try:
         of_sort, of_reverse, rank, value, track_id = json.loads(base64.b64decode(cursor, b"-_", validate=True))
         kind = str if sort in {"title", "artist", "album"} else float
@@ -217,5 +221,4 @@ def _place(cursor: str, sort: str, *, reverse: bool) -> Key:
             raise ValueError  # noqa: TRY301 - all ways to be no cursor of this order end alike
         return (rank, kind(value), track_id)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        reason = "'cursor' is not one that a page of the same order ended with: start again without it"
-        raise InvalidRequest(reason=reason) from None
+        raise PageNotFound from None

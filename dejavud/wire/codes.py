@@ -48,6 +48,7 @@ TABLE: dict[str, Codes] = {
     "too_many_listeners": Codes(409, -32071, 1003),
     "hook_not_found": Codes(404, -32072, 1003),
     "nothing_selected": Codes(403, -32073, 1003),
+    "page_not_found": Codes(404, -32075, 1003),
     "device_not_found": Codes(404, -32074, 1003),
     "source_stalled": Codes(502, -32018, 1011),
     "not_listening": Codes(409, -32019, 1011),

@@ -108,14 +108,14 @@ class Form:
 
     name: str
     says: str
-    example: str
+    example: str = ""
 
     def check(self, name: str, value: str) -> None:
         """Leave it to the command."""
 
     def schema(self) -> dict[str, Any]:
         """Return its name and an example."""
-        return {"format": self.name, "description": self.says, "examples": [self.example]}
+        return {"format": self.name, "description": self.says} | ({"examples": [self.example]} if self.example else {})
 
 
 SECONDS = Between(0.5, 1e7, "a number of seconds ")

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from dejavud.errors import IndexAway, InvalidRequest, NothingSelected
+from dejavud.errors import IndexAway, InvalidRequest, NothingSelected, PageNotFound
 from dejavud.index.duckdb.history import MemoryHistory
 from dejavud.index.history.history import History
 from dejavud.index.history.plays import PlayFilter
@@ -421,7 +421,6 @@ async def test_plays_are_removed_only_as_they_are_meant(history: WatchedHistory,
         ("history.list", {"zone": "../../etc/passwd"}),
         ("history.list", {"cursor": "bm90IG9uZQ=="}),
         ("history.list", {"limit": 1001}),
-        ("history.list", {"day": "today", "since": "today"}),
         ("history.list", {"min_heard_s": -1.0}),
         ("history.list", {"tracks": list(range(1, 1002))}),
         ("history.list", {"tracks": [2**31]}),
@@ -435,6 +434,6 @@ async def test_what_is_not_understood_is_said(
 ) -> None:
     """Each with a message that names what it was."""
     async with recording(history, tmp_path) as bench:
-        with pytest.raises(InvalidRequest) as caught:
+        with pytest.raises((InvalidRequest, PageNotFound)) as caught:
             await bench.ask(command, **params)
         assert next(iter(params)) in caught.value.message or str(next(iter(params.values()))) in caught.value.message

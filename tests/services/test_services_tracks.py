@@ -10,7 +10,7 @@ import trio
 from index_entries import new_track, sha1_of
 from service_parts import published
 
-from dejavud.errors import InvalidRequest, NothingSelected, TrackNotFound
+from dejavud.errors import InvalidRequest, NothingSelected, PageNotFound, TrackNotFound
 from dejavud.index.memory import MemoryIndex
 from dejavud.services.clients import LOCAL
 from dejavud.services.commands import Call, Command, CommandTable
@@ -183,7 +183,6 @@ def test_a_search_knows_of_every_change(bench: Bench) -> None:
         {"state": "off"},
         {"added_after": "yesterday"},
         {"added_before": "2026-13-01"},
-        {"after_id": 2, "sort": "title"},
         {"limit": 0},
         {"limit": 1001},
         {"ids": [-1]},
@@ -192,8 +191,17 @@ def test_a_search_knows_of_every_change(bench: Bench) -> None:
 )
 def test_wrong_questions_are_told(bench: Bench, params: dict[str, Any]) -> None:
     """Each parameter that cannot be is refused by name."""
-    with pytest.raises(InvalidRequest, match=next(iter(params))):
+    with pytest.raises((InvalidRequest, PageNotFound), match=next(iter(params))):
         bench.ask("tracks.list", **params)
+
+
+def test_a_number_to_go_on_after_holds_in_any_order(bench: Bench) -> None:
+    """In order of id it is a place, in any other it leaves out what has a lower number."""
+    by_title = [track["id"] for track in bench.ask("tracks.list", sort="title", reverse=True)["tracks"]]
+    told = bench.ask("tracks.list", sort="title", reverse=True, after_id=2)
+    assert [track["id"] for track in told["tracks"]] == [track_id for track_id in by_title if track_id > 2]
+    assert told["next_after_id"] is None
+    assert {track["id"] for track in bench.ask("tracks.list", after_id=2)["tracks"]} == set(by_title) - {1, 2}
 
 
 def test_a_cursor_of_another_order_is_refused(bench: Bench) -> None:
@@ -201,7 +209,7 @@ def test_a_cursor_of_another_order_is_refused(bench: Bench) -> None:
     cursor = bench.ask("tracks.list", sort="title", limit=2)["next"]
     assert bench.ids(sort="title", limit=2, cursor=cursor) == [2, 3]
     for other in ({"sort": "artist"}, {"sort": "title", "reverse": True}, {}):
-        with pytest.raises(InvalidRequest, match="cursor"):
+        with pytest.raises(PageNotFound, match="cursor"):
             bench.ask("tracks.list", limit=2, cursor=cursor, **other)
 
 
