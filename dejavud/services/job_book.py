@@ -120,7 +120,7 @@ class JobBook:
         self, *, grace_s: float = 10.0, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Have jobs go on by themselves until cancelled; those there are then may go on for `grace_s`, and are cancelled."""
-        stop, scope = trio.Event(), trio.CancelScope(shield=True)
+        stop, scope = trio.Event(), trio.CancelScope()
 
         async def keep(*, task_status: trio.TaskStatus[None]) -> None:
             with scope:
@@ -131,8 +131,9 @@ class JobBook:
                     self._unattended = None
 
         async with trio.open_nursery() as nursery:
-            try:  # from here on a cancellation has to become `stop`: it may come before `keep` has begun
-                await nursery.start(keep)
+            await nursery.start(keep)
+            scope.shield = True  # from here on, and not before: a cancellation becomes `stop`, which has a deadline
+            try:
                 task_status.started()
                 await trio.sleep_forever()
             finally:
