@@ -12,15 +12,39 @@ export function sentence({ matches, query }) {
 /** A recognition as a card. */
 export function answerCard(recognition) {
   const { query, matches, timings } = recognition;
-  const head = h("p", { class: "small muted" }, `${query.source} · ${query.duration_s.toFixed(1)} s heard · answered in ${Math.round(timings.total_ms)} ms`);
+  const head = h(
+    "p",
+    { class: "small muted" },
+    `${query.source} · ${query.duration_s.toFixed(1)} s heard · answered in ${Math.round(timings.total_ms)} ms`,
+  );
   if (!matches.length) {
-    return h("article", { class: "card answer none" }, h("h2", { class: "title" }, "No match"), h("p", {}, "Nothing of the library was heard in it. That is an answer, too: the daemon rather says nothing than something wrong."), head);
+    return h(
+      "article",
+      { class: "card answer none" },
+      h("h2", { class: "title" }, "No match"),
+      h("p", {}, "Nothing of the library was heard in it. That is an answer, too: the daemon rather says nothing than something wrong."),
+      head,
+    );
   }
-  return h("article", { class: "card answer" }, matches.map((match, place) => matchView(match, query, place)), head);
+  return h(
+    "article",
+    { class: "card answer" },
+    matches.map((match, place) => matchView(match, query, place)),
+    head,
+  );
 }
 
-function matchView({ track, confidence, coverage, speed, track_start_s: at, query_start_s: start, query_end_s: end, gaps, twins }, query, place) {
-  const stretch = h("span", { class: "stretch", "aria-hidden": "true" }, piece(start, end, query, ""), gaps.map((gap) => piece(gap.start_s, gap.end_s, query, "gap")));
+function matchView(
+  { track, confidence, coverage, speed, track_start_s: at, query_start_s: start, query_end_s: end, gaps, twins },
+  query,
+  place,
+) {
+  const stretch = h(
+    "span",
+    { class: "stretch", "aria-hidden": "true" },
+    piece(start, end, query, ""),
+    gaps.map((gap) => piece(gap.start_s, gap.end_s, query, "gap")),
+  );
   const facts = [
     `${certainty(confidence)} sure`,
     `it begins ${clock(at)} into the track`,
@@ -28,11 +52,14 @@ function matchView({ track, confidence, coverage, speed, track_start_s: at, quer
     Math.abs(speed - 1) > 0.002 && `played ${Math.abs(speed * 100 - 100).toFixed(1)} % ${speed > 1 ? "faster" : "slower"}`,
     twins.length > 0 && `on ${plural(twins.length, "other release")} too`,
   ];
-  return h("div", { class: "match" },
+  return h(
+    "div",
+    { class: "match" },
     h(place ? "h3" : "h2", { class: "title" }, track.title),
     h("p", { class: "by" }, byline(track) || "artist unknown"),
     stretch,
-    h("p", { class: "small muted" }, facts.filter(Boolean).join(" · ")));
+    h("p", { class: "small muted" }, facts.filter(Boolean).join(" · ")),
+  );
 }
 
 function piece(from_s, to_s, query, kind) {

@@ -1,7 +1,7 @@
 // The page: which view is shown, whether the daemon is there, and what is said and asked beside the views.
 
 import { Dejavud, DejavudError } from "./dejavud.js";
-import { h, named, say } from "./dom.js";
+import { button, h, named, say } from "./dom.js";
 import { healthView } from "./health.js";
 import { historyView } from "./history.js";
 import { libraryView } from "./library.js";
@@ -191,10 +191,20 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) view?.hide?.();
   else view?.show?.();
 });
-live.addEventListener("state", () => {
+live.addEventListener("state", async () => {
   const away = by("away");
   away.hidden = live.isConnected;
   say(away, live.isConnected ? "" : "The daemon is away. What you see may be out of date; it is looked for until it is back.");
+  if (!live.isConnected) return;
+  const version = import.meta.url.split("/").at(-2);
+  const page = await fetch("/", { method: "HEAD", cache: "no-store" }).catch(() => null); // away again: the next time tells
+  if (page?.ok && !page.headers.get("etag").includes(version)) {
+    away.hidden = false;
+    away.replaceChildren(
+      "The daemon has been upgraded, and this page with it. ",
+      button("Load it anew", () => location.reload(), { class: "quiet" }),
+    );
+  }
 });
 live.addEventListener("listeners", entitle);
 live.addEventListener("started", ({ detail: play }) => announce(`Now on ${play.listener}: ${named(play.track)}`));
@@ -203,4 +213,3 @@ const known = localStorage.getItem(THEME);
 setTheme(known in THEMES ? known : "auto");
 route();
 live.run();
-

@@ -6,6 +6,7 @@ const HEARD_S = 10;
 const SHOWN_S = 8.8; // what is older leaves before it is forgotten
 const LATE_S = 1.2; // what is heard is known so much later: drawn behind the moment, it glides in instead of jumping
 const LINK_S = 0.9;
+const STEP_MS = 60; // a pixel or two: whoever leaves the page open all day pays for each step
 const MAGNITUDES = [3.1, 2.3, 1.6, 1.1]; // of a quarter of peaks, as of stars, the most prominent first
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -15,7 +16,7 @@ export class Constellation {
   #words = h("figcaption", {}, "Nothing heard yet");
   #peaks = null;
   #got = 0;
-  #frame = 0;
+  #timer = 0;
   #isWatched = false;
 
   constructor() {
@@ -44,10 +45,11 @@ export class Constellation {
   }
 
   #draw() {
-    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#timer);
     if (!this.isWatched) return;
     this.#paint();
-    if (this.#peaks && !still.matches && performance.now() - this.#got < 2500) this.#frame = requestAnimationFrame(() => this.#draw());
+    if (this.#peaks && !still.matches && performance.now() - this.#got < 2500)
+      this.#timer = setTimeout(() => requestAnimationFrame(() => this.#draw()), STEP_MS);
   }
 
   #paint() {

@@ -26,6 +26,16 @@ export function button(label, onclick, attributes = {}) {
   return h("button", { type: "button", onclick, ...attributes }, label);
 }
 
+/** A choice among `options` (words by value), and the field that has its label. */
+export function select(label, options, onchange, attributes = {}) {
+  const chooser = h(
+    "select",
+    { onchange, ...attributes },
+    Object.entries(options).map(([value, words]) => h("option", { value }, words)),
+  );
+  return [chooser, h("label", { class: "field" }, h("span", {}, label), chooser)];
+}
+
 /** A bar that is filled to a share, for what the text beside it says already. */
 export function bar(share, className = "bar") {
   const inside = h("i");
@@ -80,8 +90,10 @@ export function time(iso) {
 
 export function moment(iso) {
   const date = new Date(iso);
-  const isToday = date.toDateString() === new Date().toDateString();
-  return isToday ? time(iso) : `${date.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time(iso)}`;
+  const now = new Date();
+  if (date.toDateString() === now.toDateString()) return time(iso);
+  const year = date.getFullYear() === now.getFullYear() ? undefined : "numeric";
+  return `${date.toLocaleDateString([], { day: "numeric", month: "short", year })}, ${time(iso)}`;
 }
 
 /** Artist and album of a track, as one line; empty where neither is known. */

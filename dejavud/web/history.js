@@ -1,13 +1,20 @@
 // The history: what was heard, from when to when, and how often; to be taken along as CSV or JSON.
 
-import { bar, button, byline, clock, fill, h, moment, number, plural, say, span } from "./dom.js";
-import { select } from "./library.js";
+import { bar, button, byline, clock, fill, h, moment, number, plural, say, select, span } from "./dom.js";
 
 const PAGE = 100;
 const EXPORTED = 1000;
 const PERIODS = { today: "Today", yesterday: "Yesterday", "7d": "Last 7 days", "30d": "Last 30 days", "": "Always", between: "Between …" };
 const BY = { "": "Each play", track: "By track", artist: "By artist", listener: "By listener", day: "By day", hour: "By hour" };
-const OUTCOMES = { going: "going on", unheard: "", source_lost: "source lost", source_ended: "source ended", paused: "paused", stopped: "stopped", cut_off: "cut off" };
+const OUTCOMES = {
+  going: "going on",
+  unheard: "",
+  source_lost: "source lost",
+  source_ended: "source ended",
+  paused: "paused",
+  stopped: "stopped",
+  cut_off: "cut off",
+};
 const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 export function historyView(app) {
@@ -18,19 +25,39 @@ export function historyView(app) {
   const [by, byField] = select("Show", BY, load);
   const since = h("input", { type: "date", onchange: load });
   const until = h("input", { type: "date", onchange: load });
-  const dates = h("div", { class: "row", hidden: true }, h("label", { class: "field" }, h("span", {}, "From"), since), h("label", { class: "field" }, h("span", {}, "To the end of"), until));
+  const dates = h(
+    "div",
+    { class: "row", hidden: true },
+    h("label", { class: "field" }, h("span", {}, "From"), since),
+    h("label", { class: "field" }, h("span", {}, "To the end of"), until),
+  );
   const count = h("p", { class: "muted", role: "status" });
   const body = h("div", { class: "result" });
   const more = button("Older ones", () => show(cursor), { class: "quiet" });
-  const element = h("section", { class: "view history" },
-    h("div", { class: "tools" }, h("label", { class: "field grow" }, h("span", {}, "Search"), search), listenerField, periodField, byField), dates,
-    h("div", { class: "row between" }, count, h("div", { class: "row" }, button("Export CSV", csv, { class: "quiet" }), button("Export JSON", json, { class: "quiet" }))),
-    body, more);
+  const element = h(
+    "section",
+    { class: "view history" },
+    h("div", { class: "tools" }, h("label", { class: "field grow" }, h("span", {}, "Search"), search), listenerField, periodField, byField),
+    dates,
+    h(
+      "div",
+      { class: "row between" },
+      count,
+      h("div", { class: "row" }, button("Export CSV", csv, { class: "quiet" }), button("Export JSON", json, { class: "quiet" })),
+    ),
+    body,
+    more,
+  );
   let [cursor, plays, asked, timer] = [null, [], null, 0];
   period.value = "7d";
 
   function meant() {
-    const when = period.value === "between" ? { since: since.value, until: until.value && dayAfter(until.value) } : /^\d/.test(period.value) ? { since: period.value } : { day: period.value };
+    const when =
+      period.value === "between"
+        ? { since: since.value, until: until.value && dayAfter(until.value) }
+        : /^\d/.test(period.value)
+          ? { since: period.value }
+          : { day: period.value };
     return { search: search.value.trim(), listener: listener.value, zone: ZONE, ...when };
   }
 
@@ -90,7 +117,11 @@ export function historyView(app) {
     show() {
       isShown = true;
       const known = listener.value;
-      fill(listener, h("option", { value: "" }, "All"), [...app.live.listeners.keys()].map((name) => h("option", { value: name }, name)));
+      fill(
+        listener,
+        h("option", { value: "" }, "All"),
+        [...app.live.listeners.keys()].map((name) => h("option", { value: name }, name)),
+      );
       listener.value = app.live.listeners.has(known) ? known : "";
       load();
     },
@@ -103,24 +134,83 @@ function nothing() {
 }
 
 function playTable(plays) {
-  return h("table", { class: "plays" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "When"), h("th", { scope: "col" }, "What"), h("th", { scope: "col", class: "wide" }, "Heard"), h("th", { scope: "col", class: "wide" }, "Where"))),
-    h("tbody", {}, plays.map((play) => h("tr", {},
-      h("td", { class: "when" }, h("time", { datetime: play.started_at }, moment(play.started_at))),
-      h("td", { class: "what" }, h("b", {}, play.track.title), OUTCOMES[play.outcome] && h("span", { class: "chip" }, OUTCOMES[play.outcome]), h("br"), h("span", { class: "muted" }, byline(play.track))),
-      h("td", { class: "wide number" }, clock(play.heard_s)),
-      h("td", { class: "wide muted" }, play.listener)))));
+  return h(
+    "table",
+    { class: "plays" },
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        h("th", { scope: "col" }, "When"),
+        h("th", { scope: "col" }, "What"),
+        h("th", { scope: "col", class: "wide" }, "Heard"),
+        h("th", { scope: "col", class: "wide" }, "Where"),
+      ),
+    ),
+    h(
+      "tbody",
+      {},
+      plays.map((play) =>
+        h(
+          "tr",
+          {},
+          h("td", { class: "when" }, h("time", { datetime: play.started_at }, moment(play.started_at))),
+          h(
+            "td",
+            { class: "what" },
+            h("b", {}, play.track.title),
+            OUTCOMES[play.outcome] && h("span", { class: "chip" }, OUTCOMES[play.outcome]),
+            h("br"),
+            h("span", { class: "muted" }, byline(play.track)),
+          ),
+          h("td", { class: "wide number" }, clock(play.heard_s)),
+          h("td", { class: "wide muted" }, play.listener),
+        ),
+      ),
+    ),
+  );
 }
 
 function summaryTable({ by, groups }) {
   const most = Math.max(...groups.map((group) => group.n_plays));
-  return h("table", { class: "plays" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, by[0].toUpperCase() + by.slice(1)), h("th", { scope: "col" }, "Plays"), h("th", { scope: "col" }, "Heard"), h("th", { scope: "col", class: "wide" }, "Last"))),
-    h("tbody", {}, groups.map((group) => h("tr", {},
-      h("td", { class: "what" }, h("b", {}, words(group, by)), by === "track" && h("span", { class: "muted" }, ` ${byline(group.track)}`), bar(group.n_plays / most)),
-      h("td", { class: "number" }, number(group.n_plays)),
-      h("td", { class: "number" }, span(group.heard_s)),
-      h("td", { class: "wide muted" }, moment(group.last_at))))));
+  return h(
+    "table",
+    { class: "plays" },
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        h("th", { scope: "col" }, by[0].toUpperCase() + by.slice(1)),
+        h("th", { scope: "col" }, "Plays"),
+        h("th", { scope: "col" }, "Heard"),
+        h("th", { scope: "col", class: "wide" }, "Last"),
+      ),
+    ),
+    h(
+      "tbody",
+      {},
+      groups.map((group) =>
+        h(
+          "tr",
+          {},
+          h(
+            "td",
+            { class: "what" },
+            h("b", {}, words(group, by)),
+            by === "track" && h("span", { class: "muted" }, ` ${byline(group.track)}`),
+            bar(group.n_plays / most),
+          ),
+          h("td", { class: "number" }, number(group.n_plays)),
+          h("td", { class: "number" }, span(group.heard_s)),
+          h("td", { class: "wide muted" }, moment(group.last_at)),
+        ),
+      ),
+    ),
+  );
 }
 
 function words(group, by) {

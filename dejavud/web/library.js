@@ -1,17 +1,12 @@
 // The library: found, changed in place, added to.
 
-import { button, byline, clock, fill, h, moment, named, number, plural, say } from "./dom.js";
+import { button, byline, clock, fill, h, moment, named, number, plural, say, select } from "./dom.js";
 import { uploadPanel } from "./uploads.js";
 
 const PAGE = 50;
 const PAUSE_MS = 200;
 const SORTS = { added: "Newest first", title: "Title", artist: "Artist", album: "Album", duration: "Length" };
 const STATES = { all: "All tracks", enabled: "Enabled", disabled: "Disabled" };
-
-export function select(label, options, onchange, attributes = {}) {
-  const chooser = h("select", { onchange, ...attributes }, Object.entries(options).map(([value, words]) => h("option", { value }, words)));
-  return [chooser, h("label", { class: "field" }, h("span", {}, label), chooser)];
-}
 
 export function libraryView(app) {
   const { tracks } = app.daemon;
@@ -21,17 +16,47 @@ export function libraryView(app) {
   const count = h("p", { class: "muted", role: "status" });
   const all = h("input", { type: "checkbox", "aria-label": "Select all on this page", onchange: () => choose(all.checked) });
   const rows = h("tbody");
-  const table = h("table", { class: "tracks" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, all), h("th", { scope: "col" }, "Track"), h("th", { scope: "col", class: "wide" }, "Length"), h("th", { scope: "col", class: "wide" }, "Added"), h("th", { scope: "col" }, h("span", { class: "hidden" }, "Actions")))), rows);
+  const table = h(
+    "table",
+    { class: "tracks" },
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        h("th", { scope: "col" }, all),
+        h("th", { scope: "col" }, "Track"),
+        h("th", { scope: "col", class: "wide" }, "Length"),
+        h("th", { scope: "col", class: "wide" }, "Added"),
+        h("th", { scope: "col" }, h("span", { class: "hidden" }, "Actions")),
+      ),
+    ),
+    rows,
+  );
   const chosenCount = h("span");
-  const chosenBar = h("div", { class: "selection", role: "group", "aria-label": "The selected tracks", hidden: true }, chosenCount,
-    button("Enable", () => turn([...chosen], false), { class: "quiet" }), button("Disable", () => turn([...chosen], true), { class: "quiet" }), button("Remove", () => remove([...chosen]), { class: "quiet danger" }));
+  const chosenBar = h(
+    "div",
+    { class: "selection", role: "group", "aria-label": "The selected tracks", hidden: true },
+    chosenCount,
+    button("Enable", () => turn([...chosen], false), { class: "quiet" }),
+    button("Disable", () => turn([...chosen], true), { class: "quiet" }),
+    button("Remove", () => remove([...chosen]), { class: "quiet danger" }),
+  );
   const before = button("Previous", () => page(-1), { class: "quiet" });
   const after = button("Next", () => page(1), { class: "quiet" });
   const empty = h("p", { class: "empty", hidden: true });
   const panel = uploadPanel(app, () => later(500));
-  const element = h("section", { class: "view library" },
+  const element = h(
+    "section",
+    { class: "view library" },
     h("div", { class: "tools" }, h("label", { class: "field grow" }, h("span", {}, "Search"), search), sortField, stateField),
-    panel, h("div", { class: "row between counted" }, count, chosenBar), table, empty, h("div", { class: "row pages" }, before, after));
+    panel,
+    h("div", { class: "row between counted" }, count, chosenBar),
+    table,
+    empty,
+    h("div", { class: "row pages" }, before, after),
+  );
   const chosen = new Set();
   let [cursors, place, shown, timer, asked] = [[null], 0, [], 0, null];
 
@@ -55,7 +80,14 @@ export function libraryView(app) {
   async function load() {
     asked?.abort(); // a newer question: the older answer would overwrite it
     asked = new AbortController();
-    const query = { search: search.value.trim(), state: state.value, sort: sort.value, reverse: sort.value === "added", limit: PAGE, cursor: cursors[place] };
+    const query = {
+      search: search.value.trim(),
+      state: state.value,
+      sort: sort.value,
+      reverse: sort.value === "added",
+      limit: PAGE,
+      cursor: cursors[place],
+    };
     const result = await app.attempt(() => tracks.list(query, { signal: asked.signal }));
     if (!result) return;
     cursors[place + 1] = result.next;
@@ -64,7 +96,12 @@ export function libraryView(app) {
     say(count, result.n_total ? `${number(first + 1)} to ${number(first + shown.length)} of ${plural(result.n_total, "track")}` : "");
     empty.hidden = result.n_total > 0;
     table.hidden = result.n_total === 0;
-    fill(empty, query.search || query.state !== "all" ? "No track is like that." : "The library is empty. Add recordings above: what is not in it cannot be recognized.");
+    fill(
+      empty,
+      query.search || query.state !== "all"
+        ? "No track is like that."
+        : "The library is empty. Add recordings above: what is not in it cannot be recognized.",
+    );
     [before.hidden, after.hidden] = [place === 0, result.next === null];
     if (!rows.contains(document.activeElement) || !document.activeElement.closest("tr.editing")) fill(rows, shown.map(row));
     chosen.forEach((id) => shown.some((track) => track.id === id) || chosen.delete(id));
@@ -72,21 +109,50 @@ export function libraryView(app) {
   }
 
   function row(track) {
-    const box = h("input", { type: "checkbox", "aria-label": `Select ${track.title}`, onchange: () => (box.checked ? chosen.add(track.id) : chosen.delete(track.id), countChosen()) });
+    const box = h("input", {
+      type: "checkbox",
+      "aria-label": `Select ${track.title}`,
+      onchange: () => (box.checked ? chosen.add(track.id) : chosen.delete(track.id), countChosen()),
+    });
     box.checked = chosen.has(track.id);
-    const line = h("tr", { class: track.disabled ? "disabled" : null, "data-track": track.id },
+    const line = h(
+      "tr",
+      { class: track.disabled ? "disabled" : null, "data-track": track.id },
       h("td", {}, box),
-      h("td", { class: "what" }, h("b", {}, track.title), track.disabled && h("span", { class: "chip" }, "disabled"), h("br"), h("span", { class: "muted" }, byline(track) || "artist unknown")),
+      h(
+        "td",
+        { class: "what" },
+        h("b", {}, track.title),
+        track.disabled && h("span", { class: "chip" }, "disabled"),
+        h("br"),
+        h("span", { class: "muted" }, byline(track) || "artist unknown"),
+      ),
       h("td", { class: "wide number" }, clock(track.duration_s)),
       h("td", { class: "wide muted" }, moment(track.added_at)),
-      h("td", { class: "actions" }, button("Edit", () => edit(track, line), { class: "quiet", "aria-label": `Edit ${track.title}` }),
-        button(track.disabled ? "Enable" : "Disable", () => turn([track.id], !track.disabled), { class: "quiet", "aria-label": `${track.disabled ? "Enable" : "Disable"} ${track.title}` }),
-        button("Remove", () => remove([track.id], track), { class: "quiet danger", "aria-label": `Remove ${track.title}` })));
+      h(
+        "td",
+        { class: "actions" },
+        button("Edit", () => edit(track, line), { class: "quiet", "aria-label": `Edit ${track.title}` }),
+        button(track.disabled ? "Enable" : "Disable", () => turn([track.id], !track.disabled), {
+          class: "quiet",
+          "aria-label": `${track.disabled ? "Enable" : "Disable"} ${track.title}`,
+        }),
+        button("Remove", () => remove([track.id], track), { class: "quiet danger", "aria-label": `Remove ${track.title}` }),
+      ),
+    );
     return line;
   }
 
   function edit(track, line) {
-    const fields = ["title", "artist", "album"].map((name) => h("input", { name, "aria-label": name[0].toUpperCase() + name.slice(1), placeholder: name[0].toUpperCase() + name.slice(1), value: track[name] ?? "", required: name === "title" }));
+    const fields = ["title", "artist", "album"].map((name) =>
+      h("input", {
+        name,
+        "aria-label": name[0].toUpperCase() + name.slice(1),
+        placeholder: name[0].toUpperCase() + name.slice(1),
+        value: track[name] ?? "",
+        required: name === "title",
+      }),
+    );
     const close = (shownTrack) => {
       const fresh = row(shownTrack);
       line.replaceWith(fresh);
@@ -99,7 +165,13 @@ export function libraryView(app) {
       const saved = changed.length ? await app.attempt(() => tracks.edit(track.id, change)) : track;
       if (saved) close(saved);
     };
-    const form = h("form", { class: "edit", onsubmit: save, onkeydown: (event) => event.key === "Escape" && close(track) }, fields, h("button", {}, "Save"), button("Cancel", () => close(track), { class: "quiet" }));
+    const form = h(
+      "form",
+      { class: "edit", onsubmit: save, onkeydown: (event) => event.key === "Escape" && close(track) },
+      fields,
+      h("button", {}, "Save"),
+      button("Cancel", () => close(track), { class: "quiet" }),
+    );
     line.classList.add("editing");
     fill(line, h("td", { colspan: 5 }, form));
     fields[0].focus();
@@ -114,7 +186,8 @@ export function libraryView(app) {
 
   async function remove(ids, track = null) {
     const what = track ? `“${named(track)}”` : plural(ids.length, "track");
-    if (!(await app.confirm("Remove from the library?", `${what} will not be recognized any more. No file of yours is touched.`, "Remove"))) return;
+    if (!(await app.confirm("Remove from the library?", `${what} will not be recognized any more. No file of yours is touched.`, "Remove")))
+      return;
     const result = await app.attempt(() => tracks.remove({ ids }));
     if (result) app.toast(`${plural(result.n_removed, "track")} removed.`);
     ids.forEach((id) => chosen.delete(id));

@@ -1,7 +1,6 @@
 // Listeners: what is listened to, how each of them is, and more of them.
 
-import { button, fill, h, number, plural, say, setBar, span, time } from "./dom.js";
-import { select } from "./library.js";
+import { button, fill, h, number, plural, say, select, setBar, span, time } from "./dom.js";
 import { stateChip } from "./now.js";
 
 const KINDS = { mic: "A microphone of the daemon's machine", url: "A station or stream", pcm: "Sound that a program sends" };
@@ -16,9 +15,14 @@ export function listenersView(app) {
   const address = h("input", { type: "url", placeholder: "https://radio.example/live.mp3", autocomplete: "off" });
   const addressField = h("label", { class: "field grow", hidden: true }, h("span", {}, "Address"), address);
   const once = h("input", { type: "checkbox" });
-  const form = h("form", { class: "card", onsubmit: add, "aria-labelledby": "add-listener" }, h("h2", { id: "add-listener" }, "Add a listener"),
+  const form = h(
+    "form",
+    { class: "card", onsubmit: add, "aria-labelledby": "add-listener" },
+    h("h2", { id: "add-listener" }, "Add a listener"),
     h("div", { class: "tools" }, h("label", { class: "field" }, h("span", {}, "Name"), name), kindField, deviceField, addressField),
-    h("label", { class: "check" }, once, " only until the daemon is restarted"), h("p", {}, h("button", {}, "Listen")));
+    h("label", { class: "check" }, once, " only until the daemon is restarted"),
+    h("p", {}, h("button", {}, "Listen")),
+  );
   const element = h("section", { class: "view listeners" }, empty, list, form);
   const levels = new Map();
 
@@ -39,7 +43,14 @@ export function listenersView(app) {
   }
 
   async function remove(listener) {
-    if (!(await app.confirm("Remove this listener?", `${listener} stops listening and is forgotten. What it heard stays in the history.`, "Remove"))) return;
+    if (
+      !(await app.confirm(
+        "Remove this listener?",
+        `${listener} stops listening and is forgotten. What it heard stays in the history.`,
+        "Remove",
+      ))
+    )
+      return;
     await app.attempt(() => listeners.remove(listener));
     element.querySelector("h1").focus();
   }
@@ -63,26 +74,54 @@ export function listenersView(app) {
       ["Heard", `${span(listener.heard_s)}, ${plural(listener.n_plays, "play")}`],
       ["Late by", listener.lag_s > 2 && `${number(listener.lag_s)} s`],
       ["Sound lost", listener.n_overruns > 0 && plural(listener.n_overruns, "time")],
-      ["Tried again", listener.n_retries > 0 && `${plural(listener.n_retries, "time")}${listener.next_try_at ? `, next at ${time(listener.next_try_at)}` : ""}`],
+      [
+        "Tried again",
+        listener.n_retries > 0 &&
+          `${plural(listener.n_retries, "time")}${listener.next_try_at ? `, next at ${time(listener.next_try_at)}` : ""}`,
+      ],
       ["Why", listener.reason],
       ["Kept", listener.remembered ? null : "until the daemon ends"],
     ];
-    const turn = isPaused ? ["Resume", () => app.attempt(() => listeners.resume(listener.listener))] : ["Pause", () => app.attempt(() => listeners.pause(listener.listener))];
-    return h("article", { class: "card listener", "aria-labelledby": id }, h("header", {}, h("h2", { id }, listener.listener), stateChip(listener)),
+    const turn = isPaused
+      ? ["Resume", () => app.attempt(() => listeners.resume(listener.listener))]
+      : ["Pause", () => app.attempt(() => listeners.pause(listener.listener))];
+    return h(
+      "article",
+      { class: "card listener", "aria-labelledby": id },
+      h("header", {}, h("h2", { id }, listener.listener), stateChip(listener)),
       h("span", { class: "meter", "aria-hidden": "true" }, level),
-      h("dl", {}, facts.filter(([, value]) => value).map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value)))),
-      h("div", { class: "row" }, button(...turn, { class: "quiet", "data-key": `turn ${listener.listener}`, "aria-label": `${turn[0]} ${listener.listener}` }),
-        button("Remove", () => remove(listener.listener), { class: "quiet danger", "data-key": `remove ${listener.listener}`, "aria-label": `Remove ${listener.listener}` })));
+      h(
+        "dl",
+        {},
+        facts.filter(([, value]) => value).map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))),
+      ),
+      h(
+        "div",
+        { class: "row" },
+        button(...turn, { class: "quiet", "data-key": `turn ${listener.listener}`, "aria-label": `${turn[0]} ${listener.listener}` }),
+        button("Remove", () => remove(listener.listener), {
+          class: "quiet danger",
+          "data-key": `remove ${listener.listener}`,
+          "aria-label": `Remove ${listener.listener}`,
+        }),
+      ),
+    );
   }
 
   async function devices() {
     const found = await listeners.devices().catch(() => []);
-    fill(device, h("option", { value: "mic" }, "The default one"), found.map((one) => h("option", { value: `mic:${one.name}` }, one.name)));
+    fill(
+      device,
+      h("option", { value: "mic" }, "The default one"),
+      found.map((one) => h("option", { value: `mic:${one.name}` }, one.name)),
+    );
     say(deviceField.firstChild, found.length ? "Microphone" : "Microphone (none is there now)");
   }
 
   app.live.addEventListener("listeners", update);
-  app.live.addEventListener("meter", ({ detail }) => setBar(levels.get(detail) ?? h("i"), 1 + (app.live.meters.get(detail).level_db ?? -70) / 70));
+  app.live.addEventListener("meter", ({ detail }) =>
+    setBar(levels.get(detail) ?? h("i"), 1 + (app.live.meters.get(detail).level_db ?? -70) / 70),
+  );
   choose();
   return {
     element,

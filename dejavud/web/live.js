@@ -14,6 +14,7 @@ export class Live extends EventTarget {
   #wantsMeters = false;
   #stream = new AbortController();
   #onRefused;
+  #n = 0; // of what events have changed
 
   constructor(daemon, onRefused) {
     super();
@@ -57,12 +58,14 @@ export class Live extends EventTarget {
 
   /** Read anew what events only change. */
   async refresh() {
+    const n = this.#n;
     try {
       const [listeners, { plays }, { jobs }] = await Promise.all([
         this.#daemon.listeners.list(),
         this.#daemon.matches.list({ limit: LATELY + 8 }),
         this.#daemon.request("GET", "/v1/jobs", { query: { state: "running" } }),
       ]);
+      if (n !== this.#n) return await this.refresh(); // what was read may be older than what was told meanwhile
       this.jobs = new Map(jobs.map((job) => [job.id, job]));
       this.listeners = new Map(listeners.map((one) => [one.listener, one]));
       this.recent = plays.filter((play) => play.outcome !== "going").slice(0, LATELY);
@@ -70,10 +73,12 @@ export class Live extends EventTarget {
     } catch (error) {
       await this.#onRefused(error);
     }
+    return undefined;
   }
 
   #take({ topic, data }) {
     const [kind, verb] = topic.split(".");
+    this.#n += ["listener", "match", "job"].includes(kind);
     if (topic === "meter.listener") {
       this.meters.set(data.listener, { ...data, at: performance.now() });
       this.dispatchEvent(new CustomEvent("meter", { detail: data.listener }));

@@ -31,7 +31,14 @@ export function nowView(app) {
 
   function update() {
     nobody.hidden = live.listeners.size > 0 || live.isConnected === null;
-    fill(nobody, "Nothing is listened to yet. ", h("a", { href: "#/listeners" }, "Add a listener"), ", or ", h("a", { href: "#/recognize" }, "ask about a recording"), ".");
+    fill(
+      nobody,
+      "Nothing is listened to yet. ",
+      h("a", { href: "#/listeners" }, "Add a listener"),
+      ", or ",
+      h("a", { href: "#/recognize" }, "ask about a recording"),
+      ".",
+    );
     for (const [name, card] of cards) {
       if (!live.listeners.has(name)) {
         card.element.remove();
@@ -49,18 +56,29 @@ export function nowView(app) {
 
   function recent() {
     earlier.hidden = !live.recent.length;
-    fill(lately, live.recent.map((play) =>
-      h("li", {}, h("time", { datetime: play.started_at }, moment(play.started_at)), h("span", { class: "what" }, h("b", {}, play.track.title), " ", h("span", { class: "muted" }, byline(play.track))), h("span", { class: "muted where" }, play.listener)),
-    ));
+    fill(
+      lately,
+      live.recent.map((play) =>
+        h(
+          "li",
+          {},
+          h("time", { datetime: play.started_at }, moment(play.started_at)),
+          h("span", { class: "what" }, h("b", {}, play.track.title), " ", h("span", { class: "muted" }, byline(play.track))),
+          h("span", { class: "muted where" }, play.listener),
+        ),
+      ),
+    );
   }
 
   async function look() {
     const watched = [...cards.entries()].filter(([name, card]) => card.sky.isWatched && live.listeners.get(name)?.state === "listening");
-    await Promise.all(watched.map(async ([name, card]) => {
-      const peaks = await app.daemon.listeners.peaks(name).catch(() => null); // the next look is a second away
-      const titles = new Map(live.listeners.get(name)?.plays.map((play) => [play.play, play.track.title]));
-      if (peaks) card.sky.show(peaks, titles);
-    }));
+    await Promise.all(
+      watched.map(async ([name, card]) => {
+        const peaks = await app.daemon.listeners.peaks(name).catch(() => null); // the next look is a second away
+        const titles = new Map(live.listeners.get(name)?.plays.map((play) => [play.play, play.track.title]));
+        if (peaks) card.sky.show(peaks, titles);
+      }),
+    );
     if (timer) timer = setTimeout(look, PEAKS_MS);
   }
 
@@ -98,15 +116,31 @@ class Card {
   constructor(name) {
     const id = `listener-${(Card.#n += 1)}`;
     this.level = h("i");
-    this.loudness = h("span", { class: "meter", role: "meter", "aria-label": `Level of ${name}`, "aria-valuemin": FLOOR_DB, "aria-valuemax": 0, "aria-valuenow": FLOOR_DB }, this.level);
+    this.loudness = h(
+      "span",
+      {
+        class: "meter",
+        role: "meter",
+        "aria-label": `Level of ${name}`,
+        "aria-valuemin": FLOOR_DB,
+        "aria-valuemax": 0,
+        "aria-valuenow": FLOOR_DB,
+      },
+      this.level,
+    );
     this.chip = h("span");
     this.source = h("span", { class: "muted source" });
     this.playing = h("div", { class: "playing" });
     this.maybe = h("div", { class: "maybe" });
     this.reason = h("p", { class: "muted reason", hidden: true });
-    this.element = h("article", { class: "card listener", "aria-labelledby": id },
+    this.element = h(
+      "article",
+      { class: "card listener", "aria-labelledby": id },
       h("header", {}, h("h2", { id }, name), this.chip, this.source),
-      this.loudness, h("div", { class: "stage" }, this.playing, this.maybe, this.reason), this.sky.element);
+      this.loudness,
+      h("div", { class: "stage" }, this.playing, this.maybe, this.reason),
+      this.sky.element,
+    );
   }
 
   update(listener, meter) {
@@ -137,7 +171,13 @@ class Card {
     for (const play of plays) {
       let shown = this.#plays.get(play.play);
       if (!shown) {
-        shown = { title: h("p", { class: "title" }), by: h("p", { class: "by" }), bar: bar(0, "bar thick"), at: h("span", { class: "at" }), sure: h("span", { class: "muted" }) };
+        shown = {
+          title: h("p", { class: "title" }),
+          by: h("p", { class: "by" }),
+          bar: bar(0, "bar thick"),
+          at: h("span", { class: "at" }),
+          sure: h("span", { class: "muted" }),
+        };
         shown.element = h("div", { class: "play" }, shown.title, shown.by, shown.bar, h("p", { class: "row small" }, shown.at, shown.sure));
         this.#plays.set(play.play, shown);
         this.playing.append(shown.element);
@@ -151,8 +191,25 @@ class Card {
 
   #showCandidates(candidates, listener) {
     if (candidates.length) {
-      fill(this.maybe, h("p", { class: "small muted" }, "It may be"), h("ol", { class: "plain candidates" }, candidates.slice(0, 3).map(({ track, confidence }) =>
-        h("li", {}, h("span", { class: "what" }, named(track)), bar(confidence), h("span", { class: "small muted" }, `${Math.floor(confidence * 100)} %`)))));
+      fill(
+        this.maybe,
+        h("p", { class: "small muted" }, "It may be"),
+        h(
+          "ol",
+          { class: "plain candidates" },
+          candidates
+            .slice(0, 3)
+            .map(({ track, confidence }) =>
+              h(
+                "li",
+                {},
+                h("span", { class: "what" }, named(track)),
+                bar(confidence),
+                h("span", { class: "small muted" }, `${Math.floor(confidence * 100)} %`),
+              ),
+            ),
+        ),
+      );
     } else if (!listener.plays.length) {
       fill(this.maybe, h("p", { class: "muted waiting-words" }, waiting(listener)));
     } else {

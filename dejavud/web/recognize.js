@@ -10,20 +10,55 @@ const KEPT = 10;
 
 export function recognizeView(app) {
   const input = h("input", { type: "file", accept: "audio/*,video/*", id: "clip", onchange: () => input.files[0] && file(input.files[0]) });
-  const drop = h("div", { class: "drop" }, h("p", {}, h("label", { for: "clip", class: "button" }, "Choose a recording"), h("span", { class: "mouse" }, " or drop one here")), input, h("p", { class: "muted small" }, "Any format, any length; a few seconds are enough."));
-  const record = button("Record with this microphone", () => (recording ? recording.stop() : listen()), { class: "big record", id: "record" });
+  const drop = h(
+    "div",
+    { class: "drop" },
+    h("p", {}, h("label", { for: "clip", class: "button" }, "Choose a recording"), h("span", { class: "mouse" }, " or drop one here")),
+    input,
+    h("p", { class: "muted small" }, "Any format, any length; a few seconds are enough."),
+  );
+  const record = button("Record with this microphone", () => (recording ? recording.stop() : listen()), {
+    class: "big record",
+    id: "record",
+  });
   const reason = whyNot();
   record.disabled = reason !== null;
   const level = h("i");
-  const meter = h("span", { class: "meter", role: "meter", "aria-label": "Level of the microphone", "aria-valuemin": FLOOR_DB, "aria-valuemax": 0, "aria-valuenow": FLOOR_DB }, level);
+  const meter = h(
+    "span",
+    {
+      class: "meter",
+      role: "meter",
+      "aria-label": "Level of the microphone",
+      "aria-valuemin": FLOOR_DB,
+      "aria-valuemax": 0,
+      "aria-valuenow": FLOOR_DB,
+    },
+    level,
+  );
   const elapsed = h("p", { class: "small muted", "aria-hidden": "true" });
   const maybe = h("ol", { class: "plain candidates" });
   const progress = h("div", { class: "card growing", hidden: true }, meter, elapsed, maybe);
   const answers = h("div", { class: "answers" });
   const status = h("p", { class: "hidden", role: "status" });
-  const element = h("section", { class: "view recognize" },
-    h("div", { class: "ask" }, drop, h("div", { class: "drop" }, record, h("p", { class: "muted small" }, reason ?? `It listens until it is sure, ${LONGEST_S} seconds at most. Nothing is kept.`))),
-    progress, status, answers);
+  const element = h(
+    "section",
+    { class: "view recognize" },
+    h(
+      "div",
+      { class: "ask" },
+      drop,
+      h(
+        "div",
+        { class: "drop" },
+        record,
+        h("p", { class: "muted small" }, reason ?? `It listens until it is sure, ${LONGEST_S} seconds at most. Nothing is kept.`),
+      ),
+    ),
+    progress,
+    status,
+    answers,
+  );
   let recording = null;
 
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
@@ -49,7 +84,20 @@ export function recognizeView(app) {
     meter.hidden = level_db === undefined;
     say(elapsed, words ?? `${clock(seconds)} heard`);
     if (candidates) {
-      fill(maybe, candidates.slice(0, 3).map(({ track, confidence }) => h("li", {}, h("span", { class: "what" }, named(track)), bar(confidence), h("span", { class: "small muted" }, `${Math.floor(confidence * 100)} %`))));
+      fill(
+        maybe,
+        candidates
+          .slice(0, 3)
+          .map(({ track, confidence }) =>
+            h(
+              "li",
+              {},
+              h("span", { class: "what" }, named(track)),
+              bar(confidence),
+              h("span", { class: "small muted" }, `${Math.floor(confidence * 100)} %`),
+            ),
+          ),
+      );
     }
   }
 
@@ -61,7 +109,8 @@ export function recognizeView(app) {
   async function file(chosen) {
     say(status, `Asking about ${chosen.name}`);
     await app.attempt(async () => {
-      const onProgress = (share) => grow({ words: share < 1 ? `Sending ${chosen.name}: ${Math.round(share * 100)} %` : `Listening to ${chosen.name} …` });
+      const onProgress = (share) =>
+        grow({ words: share < 1 ? `Sending ${chosen.name}: ${Math.round(share * 100)} %` : `Listening to ${chosen.name} …` });
       onProgress(0);
       show(await app.daemon.recognize(chosen, { name: chosen.name, onProgress }));
     });

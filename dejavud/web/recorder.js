@@ -13,7 +13,11 @@ export function whyNot() {
 /** Open the microphone. `onPiece` gets Int16Array samples and their level in dB, ten times a second, until `close`. */
 export async function openMicrophone(onPiece) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: RAW }).catch((error) => {
-    throw new TypeError(error.name === "NotAllowedError" ? "the microphone was not allowed; the browser's settings for this page can change that" : `there is no microphone (${error.message})`);
+    throw new TypeError(
+      error.name === "NotAllowedError"
+        ? "the microphone was not allowed; the browser's settings for this page can change that"
+        : `there is no microphone (${error.message})`,
+    );
   });
   const context = new AudioContext();
   const close = async () => {

@@ -4,18 +4,38 @@ import { bar, button, bytes, fill, h, number, plural, say, setBar } from "./dom.
 
 const AT_ONCE = 2;
 const SHOWN_DONE = 20;
-const AUDIO = /\.(aac|ac3|aif|aiff|alac|amr|ape|au|avi|caf|dsf|flac|flv|m4a|m4b|m4v|mka|mkv|mov|mp2|mp3|mp4|mpc|mpeg|mpg|oga|ogg|ogv|opus|ra|spx|tta|wav|webm|wma|wv)$/i;
+const AUDIO =
+  /\.(aac|ac3|aif|aiff|alac|amr|ape|au|avi|caf|dsf|flac|flv|m4a|m4b|m4v|mka|mkv|mov|mp2|mp3|mp4|mpc|mpeg|mpg|oga|ogg|ogv|opus|ra|spx|tta|wav|webm|wma|wv)$/i;
 
 /** A panel of its own state; `onAdded` is called when the library has got something. */
 export function uploadPanel(app, onAdded) {
   const files = h("input", { type: "file", multiple: true, id: "files", accept: "audio/*,video/*", onchange: () => take(files) });
   const folder = h("input", { type: "file", webkitdirectory: true, id: "folder", onchange: () => take(folder) });
-  const drop = h("div", { class: "drop slim" }, h("p", {}, h("label", { for: "files", class: "button" }, "Add recordings"), " ", h("label", { for: "folder", class: "button quiet" }, "Add a folder"), h("span", { class: "muted mouse" }, " or drop them here")), files, folder);
+  const drop = h(
+    "div",
+    { class: "drop slim" },
+    h(
+      "p",
+      {},
+      h("label", { for: "files", class: "button" }, "Add recordings"),
+      " ",
+      h("label", { for: "folder", class: "button quiet" }, "Add a folder"),
+      h("span", { class: "muted mouse" }, " or drop them here"),
+    ),
+    files,
+    folder,
+  );
   const inside = h("i");
   const words = h("p", { role: "status" });
   const stop = button("Stop", () => end(), { class: "quiet" });
   const list = h("ul", { class: "plain uploads" });
-  const progress = h("div", { class: "card", hidden: true }, h("div", { class: "row between" }, words, stop), h("span", { class: "bar thick", "aria-hidden": "true" }, inside), list);
+  const progress = h(
+    "div",
+    { class: "card", hidden: true },
+    h("div", { class: "row between" }, words, stop),
+    h("span", { class: "bar thick", "aria-hidden": "true" }, inside),
+    list,
+  );
   const panel = h("div", {}, drop, progress);
   let [queue, going, counts, abort] = [[], new Map(), null, null];
 
@@ -68,9 +88,20 @@ export function uploadPanel(app, onAdded) {
       tell();
     };
     try {
-      const { track, added, duplicates = [] } = await app.daemon.tracks.add(file, { name: file.webkitRelativePath || file.name, onProgress, signal });
+      const {
+        track,
+        added,
+        duplicates = [],
+      } = await app.daemon.tracks.add(file, { name: file.webkitRelativePath || file.name, onProgress, signal });
       counts[added ? "added" : "known"] += 1;
-      say(state, added ? (duplicates.length ? `added; the same recording as ${duplicates[0].track.title}` : "added") : `known already: ${track.title}`);
+      say(
+        state,
+        added
+          ? duplicates.length
+            ? `added; the same recording as ${duplicates[0].track.title}`
+            : "added"
+          : `known already: ${track.title}`,
+      );
       line.classList.add("done");
       if (added) onAdded();
     } catch (error) {
@@ -94,7 +125,9 @@ export function uploadPanel(app, onAdded) {
     if (!counts) return;
     const underway = [...going.values()].reduce((sum, sent) => sum + sent, 0);
     setBar(inside, (counts.sent + underway) / counts.bytes);
-    const parts = [counts.known && `${number(counts.known)} known already`, counts.failed && `${number(counts.failed)} failed`].filter(Boolean);
+    const parts = [counts.known && `${number(counts.known)} known already`, counts.failed && `${number(counts.failed)} failed`].filter(
+      Boolean,
+    );
     say(words, `${number(counts.done)} of ${plural(counts.n, "recording")}: ${[`${number(counts.added)} added`, ...parts].join(", ")}`);
   }
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 VIEWS = ("now", "recognize", "library", "history", "listeners", "health")
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8")
 LIT = """canvas => {
-    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
     return data.filter((green, i) => i % 4 == 1 && green - data[i - 1] > 60).length > 300;
 }"""
 """Whether many pixels are of the colour of peaks that are met."""
@@ -62,7 +64,7 @@ def test_a_file_is_recognized_and_another_is_not(pages: Pages, music: Path) -> N
 
 
 def test_the_library_is_changed_where_it_is_shown(pages: Pages, music: Path) -> None:
-    """Recordings are uploaded, one that is none is said to be; a title is edited, found, disabled and, once it was asked, removed."""
+    """Recordings are uploaded, one that is none is said to be; a title, in which no markup means anything, is edited, found, disabled and, once it was asked, removed."""
     page = pages.open("library")
     broken = music / "broken.wav"
     broken.write_bytes(b"no sound at all")
@@ -73,10 +75,10 @@ def test_the_library_is_changed_where_it_is_shown(pages: Pages, music: Path) -> 
     row = page.locator("tbody tr")
     expect(row).to_have_count(1)
     row.get_by_role("button", name="Edit").click()
-    page.get_by_role("textbox", name="Title").fill("Low Sun")
+    page.get_by_role("textbox", name="Title").fill("<b onclick=x>Low Sun</b>")
     page.get_by_role("textbox", name="Artist").fill("Ida Morrow")
     page.keyboard.press("Enter")
-    expect(row).to_contain_text("Low Sun")
+    expect(row).to_contain_text("<b onclick=x>Low Sun</b>")
     page.get_by_label("Search").fill("morrow")
     expect(row).to_have_count(1)
     row.get_by_role("button", name="Disable").click()
@@ -186,8 +188,8 @@ def test_a_daemon_that_comes_back_is_found_again(
         expect(page.get_by_text("Nothing is listened to yet.")).to_be_visible()
     expect(page.get_by_text("The daemon is away.")).to_be_visible()
     with other.running():
-        other.teach(music)
         expect(page.get_by_text("The daemon is away.")).to_be_hidden()
+        other.ask("fingerprint", path=str(music / "3.wav"), title=TITLES[3])
         with listening(other, music, "hall", 3):
             expect(page.get_by_role("article", name="hall").locator(".title")).to_have_text(TITLES[3])
 
@@ -226,17 +228,18 @@ def test_nobody_is_shut_out(pages: Pages, daemon: WebDaemon, music: Path, scheme
             page.set_viewport_size(size)  # type: ignore[arg-type] - playwright's own
             for view in VIEWS:
                 page.goto(f"{daemon.url}/#/{view}")
-                found += [f"{view}, {scheme}, {size['width']}: {one}" for one in _complaints(page, view)]
+                found += [f"{view}, {scheme}, {size['width']}: {one}" for one in _complaints(page, view, scheme)]
     assert found == []
 
 
-def _complaints(page: Page, view: str) -> list[str]:
+def _complaints(page: Page, view: str, scheme: str) -> list[str]:
     """Return what is wrong with the view that is shown."""
     expect(page.get_by_role("heading", level=1)).to_have_text(view.capitalize())
     if view in {"library", "history"}:
         expect(page.locator("section:not([hidden]) > table, section:not([hidden]) .result > table")).to_be_visible()
     page.evaluate(AXE)
-    violations = page.evaluate("axe.run().then(result => result.violations)")
+    rules = "{}" if scheme == "light" else "{ runOnly: 'color-contrast' }"  # what differs in the dark
+    violations = page.evaluate(f"axe.run({rules}).then(result => result.violations)")
     found = [f"{one['id']} in {one['nodes'][0]['html']}" for one in violations]
     if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         found.append("scrolls sideways")
