@@ -336,6 +336,21 @@ async def test_a_client_has_so_many_requests_in_work(place: Place) -> None:
             release.set()
 
 
+async def test_what_is_in_work_ends_with_its_token(place: Place) -> None:
+    """A request whose token is removed is answered 401 and given up, in the middle of its body too."""
+    async with running_daemon(place) as daemon:
+        token, http = await made_token(daemon, "phone", "recognize"), await reached(daemon, "http")
+        head = f"POST /v1/recognize HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 99\r\n\r\nRIFF"
+        async with await opened(urlsplit(http)) as stream:
+            await stream.send_all(head.encode())
+            with trio.fail_after(10):
+                while not list(await trio.Path(place.folder, "data", "uploads").iterdir()):  # noqa: ASYNC110 - the daemon's
+                    await trio.sleep(0.01)
+            await daemon.ask("access.remove", name="phone")
+            with trio.fail_after(10):
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 401")
+
+
 async def until_refused(client: httpx.AsyncClient) -> None:
     """Return when a request is refused, as soon as the daemon has read the heads of those before it."""
     with trio.fail_after(10):

@@ -15,7 +15,7 @@ from hypercorn.utils import wrap_app
 from starlette.datastructures import Headers
 from structlog.contextvars import bind_contextvars
 
-from dejavud.errors import Busy
+from dejavud.errors import Busy, Unauthorized
 from dejavud.interfaces.cross_origin import headers_for, preflight
 from dejavud.interfaces.guard import Guard
 from dejavud.interfaces.http_answers import error_response, known_error
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from dejavud.interfaces.tcp import PacedStream
     from dejavud.interfaces.tls import Tls
+    from dejavud.services.clients import Client
     from dejavud.services.commands import CommandTable
     from dejavud.services.events import EventHub
     from dejavud.services.requests import Request
@@ -197,20 +198,26 @@ class _Application:
                 await self._router(scope, body.receive, exchange.send)
                 return
             scope["state"][CLIENT] = client = self._guard.admit(headers, address)
-            if path == EVENTS_PATH:
-                self._limits.count(client)
-                with self._subscribers.taken():
-                    until_shut_out = partial(self._guard.access.until_shut_out, client)
-                    await run_unless(until_shut_out, partial(self._router, scope, body.receive, exchange.send))
-                return
-            with self._limits.admitted(client), self._requests.taken():
-                await self._router(scope, body.receive, exchange.send)
+            room = self._subscribers if path == EVENTS_PATH else self._requests
+            route = partial(self._router, scope, body.receive, exchange.send)
+            with self._limits.admitted(client), room.taken():
+                await (self._while_let_in(client, route, exchange) if client.proof or path == EVENTS_PATH else route())
         except Gone:
             raise
         except Exception as error:  # noqa: BLE001 - the border of one request
             known = known_error(scope, error)
             request.fail(known)
             await error_response(scope, known)(scope, body.receive, exchange.send)
+
+    async def _while_let_in(self, client: Client, route: Callable[[], Awaitable[None]], exchange: _Exchange) -> None:
+        """Do what was asked, for as long as its client would be let in; raises `Unauthorized`, or `Gone` where an answer has begun already."""
+        access = self._guard.access
+        try:
+            await run_unless(partial(access.until_shut_out, client), route)
+        except Gone:
+            if not access.lets_in(client) and not exchange.status:
+                raise Unauthorized from None
+            raise
 
 
 class _Room:

@@ -104,10 +104,13 @@ class Access:
 
     async def until_shut_out(self, client: Client) -> None:
         """Return when one who was let in would be no more: his token was removed or changed, or is asked for by now."""
-        while client.is_local or self._is_let_in(client):
+        while self.lets_in(client):
             await self._changed.wait()
 
-    def _is_let_in(self, client: Client) -> bool:
+    def lets_in(self, client: Client) -> bool:
+        """Tell whether one who was let in would be still."""
+        if client.is_local:
+            return True
         if not client.proof:
             return not self.asks
         return client.proof == self._password or self._found(client.proof) is not None
