@@ -106,12 +106,14 @@ class Tally:
         self.outcomes: Counter[str] = Counter()
         self.times_s: list[float] = []
 
-    def answered(self, name: str, matches: Sequence[dict[str, Any]], asked_s: float) -> None:
-        """Take an answer about a clip whose track its name says: ``TITLE_NUMBER.wav``, ``unknown`` where it is in no library."""
+    def answered(
+        self, name: str, matches: Sequence[dict[str, Any]], asked_s: float, answered_s: float | None = None
+    ) -> None:
+        """Take an answer, of now where no time is given, about a clip whose track its name says: ``TITLE_NUMBER.wav``, ``unknown`` where it is in no library."""
         title = name.partition("_")[0]
         found = matches[0]["track"]["title"] if matches else "unknown"
         self.outcomes["right" if found == title else "missed" if found == "unknown" else "wrong"] += 1
-        self.times_s.append(time.perf_counter() - asked_s)
+        self.times_s.append((answered_s or time.perf_counter()) - asked_s)
 
     def result(self, seconds: float) -> dict[str, Any]:
         """Return all of it."""
@@ -162,20 +164,25 @@ class StreamClient:
         params, asked_s = {"pcm": f"s16le:{rate_hz}:1", "source": name}, time.perf_counter()
         request = {"id": number, "method": "recognize", "params": params, "audio": "stream"}
         await self._socket.send_message(json.dumps(request))
+        is_over = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._send, wav[_WAV_HEAD_BYTES:], 2 * round(rate_hz * _PIECE_S))
+            nursery.start_soon(self._send, wav[_WAV_HEAD_BYTES:], 2 * round(rate_hz * _PIECE_S), is_over)
             while (told := json.loads(await self._socket.get_message())).get("id") != number:
                 pass
+            answered_s = time.perf_counter()
+            is_over.set()
         if "result" in told:
-            self._tally.answered(name, told["result"]["matches"], asked_s)
+            self._tally.answered(name, told["result"]["matches"], asked_s, answered_s)
         else:
             self._tally.outcomes[told["error"]["data"]["code"]] += 1
             await trio.sleep(BUSY_PAUSE_S)
 
-    async def _send(self, sound: bytes, piece_bytes: int) -> None:
+    async def _send(self, sound: bytes, piece_bytes: int, is_over: trio.Event) -> None:
         for start in range(0, len(sound), piece_bytes):
             await self._socket.send_message(sound[start : start + piece_bytes])
-            await trio.sleep(_PIECE_S)
+            with trio.move_on_after(_PIECE_S):
+                await is_over.wait()
+                break
         await self._socket.send_message(b"")
 
 

@@ -174,7 +174,9 @@ def main() -> None:
             "n_wrong": sum(client.n_wrong for client in clients),
             "n_tracks": daemon.status()["n_tracks"],
             "elapsed_s": round(time.perf_counter() - began),
-            "log_bytes_a_request": round((log_bytes(daemon) - n_log) / max(1, options.queries + 2 * options.tracks + options.reloads)),
+            "log_bytes_a_request": round(
+                (log_bytes(daemon) - n_log) / max(1, options.queries + 2 * options.tracks + options.reloads)
+            ),
         }
         print(json.dumps(total))
 
