@@ -100,11 +100,7 @@ function progress(figures) {
 function worriesOf({ index, listeners, history, hooks, troubles, loop, queries }) {
   return [
     !index.reachable && "The database is away. What the daemon has in memory still answers; nothing can be added.",
-    listeners.some((one) => one.state === "retrying") &&
-      `${listeners
-        .filter((one) => one.state === "retrying")
-        .map((one) => one.listener)
-        .join(", ")} cannot be heard: ${listeners.find((one) => one.state === "retrying").reason}`,
+    ...listeners.filter((one) => one.state === "retrying").map((one) => `${one.listener}: ${one.reason}`),
     listeners.some((one) => one.n_overruns > 0) &&
       `Sound was lost by ${listeners
         .filter((one) => one.n_overruns > 0)
