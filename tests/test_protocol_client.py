@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import pytest
 import trio
@@ -212,6 +213,18 @@ async def test_one_command_lets_a_machine_in_and_one_keeps_it_out(place: Place, 
                     assert refusal.value.code == code
 
         await trio.to_thread.run_sync(name_files)
+        async with httpx.AsyncClient(base_url=(await endpoints(daemon))["http"][0], trust_env=False, timeout=30) as web:
+            named = await web.post("/v1/tracks", json={"path": str(music)})
+            assert (named.status_code, named.json()["added"]) == (200, False)
+            for command, code in (
+                ({"path": "/etc/passwd"}, "forbidden"),
+                ({"url": "http://127.0.0.1:1/"}, "unsupported_url"),
+            ):
+                answer = await web.post("/v1/scan", json=command)
+                assert answer.json()["error"]["code"] == code
+            assert (await web.post("/v1/tracks", json={"title": "x"})).json()["error"]["code"] == "invalid_request"
+            inside = {"name": "inside", "source": "http://localhost:1/live"}
+            assert (await web.post("/v1/listeners", json=inside)).json()["error"]["code"] == "unsupported_url"
         listed = (await run("keys", "ls")).stdout
         assert "reader" in listed
         assert "recognize, read" in listed

@@ -104,3 +104,8 @@ class Operation:
     is_open: bool = False
     is_old: bool = False
     example: Any = None
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Return the parameters of the JSON object that name audio in the place of sending it."""
+        return frozenset({"path", "url"}.intersection(self.also))

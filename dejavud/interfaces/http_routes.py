@@ -113,8 +113,9 @@ class Routes:
             if operation.body is Body.OBJECT or (operation.also and body.content_type.lower().startswith(_JSON)):
                 params = self._called(operation, params)
                 params |= await object_of(body, self._kind(operation), operation.also, operation.least)
-                if operation.body is Body.AUDIO and "url" not in params:
-                    raise InvalidRequest(reason="the body lacks 'url', the address that sends the audio")
+                if operation.body is Body.AUDIO and not operation.named & params.keys():
+                    lacks = " or ".join(map(repr, sorted(operation.named, reverse=True)))
+                    raise InvalidRequest(reason=f"the body lacks {lacks}, which names the audio")
             elif operation.body is Body.AUDIO:
                 form = await kept.enter_async_context(body.received(self._uploads, params.get("name")))
                 params = self._with_form(operation, params, form)

@@ -139,7 +139,7 @@ class _Described:
                 "type": "object",
                 "properties": {"file": {"type": "string", "format": "binary"}, **fields},
                 "required": ["file"],
-                "additionalProperties": False,
+                "additionalProperties": operation.is_old,
             }
             content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
             file = {
@@ -163,7 +163,7 @@ class _Described:
         schema = self._schemas.of_params(kind, names)
         schema["properties"] = {name: _without_null(each) for name, each in schema["properties"].items()}
         if operation.body is Body.AUDIO:
-            schema["required"] = ["url"]
+            schema["anyOf"] = [{"required": [name]} for name in sorted(operation.named)]
         if operation.least:
             schema["minProperties"] = operation.least
         return schema

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dejavud.errors import Forbidden, InvalidRequest, UnreadableFile
+from dejavud.errors import Forbidden, UnreadableFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,20 +47,13 @@ class ServerPaths:
 
         Raises
         ------
-        InvalidRequest
-            No folder is allowed, or this is no absolute path.
         Forbidden
             It is in none of the folders, or a link or ``..`` leads out of them; nothing is said of whether it is there.
         UnreadableFile
             It would be, and is not there, or is no file, or not for the daemon's user.
         """
-        if not self._folders:
-            reason = "files are opened by 'path' for the local control socket only, and in the folders of security.paths: send the bytes"
-            raise InvalidRequest(reason=reason)
-        if not path.startswith("/") or "\0" in path:
-            raise InvalidRequest(
-                reason=f"'path' must be absolute: the daemon's working directory is not yours: {path[:200]!r}"
-            )
+        if not self._folders or not path.startswith("/") or "\0" in path:
+            raise _refused(path)
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)  # which touches nothing, not a device either
         except OSError as error:
@@ -77,7 +70,9 @@ class ServerPaths:
 
     def _check_inside(self, place: str, path: str) -> None:
         if not any(Path(place).is_relative_to(os.path.realpath(folder)) for folder in self._folders):
-            reason = (
-                f"{path[:200]!r} is in none of the folders that may be read from (security.paths in the daemon's conf)"
-            )
-            raise Forbidden(reason=reason)
+            raise _refused(path)
+
+
+def _refused(path: str) -> Forbidden:
+    reason = f"{path[:200]!r} is in none of the folders that others may have files read from (security.paths in the daemon's conf): send the bytes"
+    return Forbidden(reason=reason)

@@ -11,7 +11,7 @@ import trio
 from service_parts import PARAMS, WatchedIndex, music_file
 
 from dejavud import __version__
-from dejavud.errors import DejavudError, InternalError, InvalidRequest, TrackNotFound, UnreadableFile
+from dejavud.errors import DejavudError, Forbidden, InternalError, InvalidRequest, TrackNotFound, UnreadableFile
 from dejavud.hooks.settings import HookSettings
 from dejavud.hooks.supervisor import make_hooks
 from dejavud.index.open import KeptIndex, history_of
@@ -241,7 +241,7 @@ async def test_bytes_that_came_along_are_audio(bench: Bench, tmp_path: Path) -> 
 async def test_only_a_local_caller_names_files(bench: Bench, tmp_path: Path, command: str) -> None:
     """From a socket that others reach, a path is refused whatever it names, and so is a relative one from anybody."""
     path = str(music_file(tmp_path, 1))
-    with pytest.raises(InvalidRequest, match="send the bytes"):
+    with pytest.raises(Forbidden, match="send the bytes"):
         await bench.ask(command, OTHER, path=path)
     with pytest.raises(InvalidRequest, match="must be absolute"):
         await bench.ask(command, path="piece1.wav")

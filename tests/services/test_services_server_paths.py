@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dejavud.errors import Forbidden, InvalidRequest, UnreadableFile
+from dejavud.errors import Forbidden, UnreadableFile
 from dejavud.services.server_paths import ServerPaths
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_what_was_looked_at_is_what_is_read(music: Path) -> None:
 @pytest.mark.parametrize("path", ["a.wav", "../secret/key", "", "/music/\0"])
 def test_relative_names_mean_nothing(music: Path, path: str) -> None:
     """A path is absolute."""
-    with pytest.raises(InvalidRequest), ServerPaths([str(music)]).holding(path):
+    with pytest.raises(Forbidden), ServerPaths([str(music)]).holding(path):
         pass
 
 
@@ -99,7 +99,7 @@ def test_without_folders_nothing_may_be_named(music: Path) -> None:
     """Nothing is allowed until conf allows it, and no more once it does not."""
     paths = ServerPaths([str(music)])
     paths.change(())
-    with pytest.raises(InvalidRequest, match="send the bytes"), paths.holding(f"{music}/album/a.wav"):
+    with pytest.raises(Forbidden, match="send the bytes"), paths.holding(f"{music}/album/a.wav"):
         pass
 
 
