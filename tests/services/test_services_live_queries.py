@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dejavud.values import Recognition
+    from dejavud.values import Alignment, Recognition
 
 __all__ = ["index"]
 
@@ -217,6 +217,36 @@ async def test_unknown_sound_is_heard_to_its_limit_or_its_end(index: WatchedInde
         assert recognition.matches == ()
         assert recognition.duration_s == pytest.approx(heard_s, abs=0.01)
         assert (bench.recognizer.counts.n_unmatched, bench.events) == (1, [])
+
+
+async def test_encoded_sound_without_an_end_is_heard_to_its_limit(index: WatchedIndex, tmp_path: Path) -> None:
+    """What is heard is counted, not bytes: the rate of encoded sound is its own."""
+    bench = Bench(index, tmp_path)
+    data = encoded(synthesize(77, 20.0, 48_000), 48_000, "mp3")
+    recognition = await bench.ask(data, LiveQuery("x", limit_s=4.0), ends=False, piece_bytes=2000)
+    assert (recognition.matches, recognition.duration_s) == ((), pytest.approx(4.0, abs=0.01))
+    assert bench.n_taken < len(data)
+
+
+async def test_what_a_look_is_certain_of_and_the_whole_is_not_is_no_answer_yet(
+    index: WatchedIndex, tmp_path: Path
+) -> None:
+    """The query goes on until both agree; a try without a match is neither counted nor told."""
+    bench, n_asked = Bench(index, tmp_path), 0
+    matcher = Matcher(PARAMS, MatchRules())
+
+    def reluctant(*asked: Any) -> tuple[Alignment, ...]:  # noqa: ANN401 - what the matcher takes
+        nonlocal n_asked
+        n_asked += 1
+        return () if n_asked <= 2 else matcher.match(*asked)
+
+    bench.recognizer.change(reluctant, None, bench.recognizer.settings)
+    recognition = await bench.ask(raw(piece(1)), LiveQuery("x", PCM), ends=False)
+    assert [match.track.title for match in recognition.matches] == ["piece 1"]
+    assert n_asked == 3
+    counts = bench.recognizer.counts
+    assert (counts.n_matched, counts.n_unmatched, len(bench.events)) == (1, 0, 1)
+    assert bench.told[-1]["candidates"][0]["track"]["title"] == "piece 1"
 
 
 async def test_silence_is_no_match_and_costs_no_look_up(index: WatchedIndex, tmp_path: Path) -> None:
