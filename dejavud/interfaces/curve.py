@@ -23,6 +23,7 @@ from zmq.utils import z85
 from dejavud.errors import InvalidConfig
 from dejavud.interfaces.tcp import ConnectionLimits, open_listener, serve_connections, url_of
 from dejavud.interfaces.zmq_trio import open_bound, open_context, open_socket_in
+from dejavud.services.access import address_name
 from dejavud.services.client_keys import KeyPair
 from dejavud.wire.endpoints import ipc_path
 
@@ -94,7 +95,10 @@ class CurveDoor:
 
 
 def make_pair() -> KeyPair:
-    """Return new keys."""
+    """Return new keys; raises `InvalidConfig` where the machine's ZeroMQ cannot encrypt."""
+    if not zmq.has("curve"):
+        reason = "this machine's libzmq was built without CURVE, and there is no other way over TCP: install pyzmq from its wheel, or leave this out"
+        raise InvalidConfig(origin="control.listen, events.listen", reason=reason)
     public, secret = zmq.curve_keypair()
     return KeyPair(public.decode(), secret.decode())
 
@@ -166,7 +170,10 @@ async def _answer_zap(asked: TrioSocket, door: CurveDoor) -> None:
             client = door.admitted(public)
             if client is not None:
                 status, text, user = b"200", b"", public.encode()
-            _LOG.info("key_shown", key=public, client=client.name if client else None, is_let_in=status == b"200")
+                _LOG.info("key_accepted", client=client.name)
+            else:
+                _LOG.debug("key_unknown", key=public)  # of which anybody can show any number
+                _LOG.warning("key_refused")
         await asked.send([asker, b"", _ZAP_VERSION, request_id, status, text, user, b""])
 
 
@@ -190,7 +197,7 @@ class _Front:
         )
 
     async def _handle(self, outer: PacedStream) -> None:
-        address = str(outer.socket.getpeername()[0])
+        address = address_name(outer.address)
         if self._of_address[address] >= self._door.max_of_address:
             _LOG.warning("connections_refused", address=address, n_open=self._of_address[address])
             return

@@ -123,9 +123,8 @@ class ClientKeys:
         self._endpoints = endpoints
         self._turns = trio.Lock()
         self._removed = trio.Event()
-        pair, self._by_key = _read(path)
-        self._is_new = pair is None
-        self._pair = pair or make_pair()
+        self._make_pair = make_pair
+        self._pair, self._by_key = _read(path)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -140,9 +139,10 @@ class ClientKeys:
     async def pair(self) -> KeyPair:
         """Return the daemon's own keys, which last from here on."""
         async with self._turns:
-            if self._is_new:
-                await self._write(self._by_key)
-        return self._pair
+            pair = self._pair or self._make_pair()
+            if self._pair is None:
+                await self._write(self._by_key, pair)
+            return pair
 
     async def wait_removed(self) -> None:
         """Return when next a client is let in no more, or for less."""
@@ -176,18 +176,19 @@ class ClientKeys:
                 raise InvalidRequest(reason=f"there are {MAX_KEYS} keys, which is all that there may be")
             scopes = frozenset(map(Scope, params.scopes))
             added = ClientKey(params.name, params.key, scopes, datetime.now(UTC).isoformat(timespec="seconds"))
-            await self._write({**self._by_key, added.public: added})
+            await self._write({**self._by_key, added.public: added}, pair)
         log.info("key_added", key_name=added.name, scopes=added.view["scopes"])
         return {"key": added.view, **await self._way_in()}
 
     async def remove(self, params: RemoveKey, call: Call) -> dict[str, Any]:
         """Let a client in no more: at once, connections that it has included."""
         _check_local(call)
+        pair = await self.pair()
         async with self._turns:
             found = next((key for key in self._by_key.values() if key.name == params.name), None)
             if found is None:
                 raise KeyNotFound(name=params.name, known=", ".join(self.names) or "none")
-            await self._write({public: key for public, key in self._by_key.items() if key is not found})
+            await self._write({public: key for public, key in self._by_key.items() if key is not found}, pair)
             removed, self._removed = self._removed, trio.Event()
             removed.set()
         log.info("key_removed", key_name=found.name)
@@ -197,15 +198,15 @@ class ClientKeys:
         endpoints = {door: list(self._endpoints.get(f"{door}_tcp", ())) for door in ("control", "events")}
         return {"server_key": (await self.pair()).public, "endpoints": endpoints}
 
-    async def _write(self, keys: dict[str, ClientKey]) -> None:
-        """Have the file and then everybody go by `keys`: what cannot be written changes nothing."""
+    async def _write(self, keys: dict[str, ClientKey], pair: KeyPair) -> None:
+        """Have the file and then everybody go by these: what cannot be written changes nothing."""
         kept = {
-            "server": {"public": self._pair.public, "secret": self._pair.secret},
+            "server": {"public": pair.public, "secret": pair.secret},
             "clients": [key.view for key in keys.values()],
         }
         with trio.CancelScope(shield=True):
             await self._thread(_write_private, self._path, json.dumps(kept, indent=1).encode() + b"\n")
-        self._by_key, self._is_new = keys, False
+        self._by_key, self._pair = keys, pair
 
 
 def _check_local(call: Call) -> None:
