@@ -57,7 +57,7 @@ async function attempt(work) {
 async function refused(error, isSaid = false) {
   if (error instanceof DejavudError && error.code === "unauthorized") return askToken();
   if (error.name === "AbortError") return undefined;
-  if (!(error instanceof DejavudError || error instanceof TypeError)) console.error(error);
+  if (!(error instanceof DejavudError)) console[error instanceof TypeError ? "debug" : "error"](error);
   if (isSaid) toast(error instanceof TypeError ? `The daemon cannot be reached: ${error.message}` : error.message, true);
   if (error.code === "forbidden" && !isSaid) toast(`What goes on is not shown: ${error.message}`, true);
   return new Promise((resolve) => setTimeout(resolve, isSaid ? 0 : error.code === "forbidden" ? 60_000 : 2000));
