@@ -75,6 +75,10 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site |= {
         f"dejavuctl/{path}": ROOT / "clients/dejavuctl" / path for path in bundle.files_of(ROOT / "clients/dejavuctl")
     }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for source, target in project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"].items():
+        if (ROOT / source).is_file():
+            site[target] = ROOT / source
     for distribution in distributions(requirements()).values():
         for file in distribution.files or ():
             if ".." not in file.parts and file.suffix not in {".pth", ".pyc"}:
