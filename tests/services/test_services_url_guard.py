@@ -193,12 +193,13 @@ async def test_networks_are_opened_by_conf_and_closed_again() -> None:
 # -- what leads on --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-async def test_no_redirect_leads_inside(station: HttpStation, inside: Inside, code: int) -> None:
-    """At once, or after one that is all right."""
+async def test_no_redirect_leads_inside(station: HttpStation, inside: Inside, code: int, scheme: str) -> None:
+    """At once, or after one that is all right; to what is encrypted neither."""
     station.pages = {
         "/first": Page((), status=302, headers={"Location": "/second"}),
-        "/second": Page((), status=code, headers={"Location": f"http://{inside.place}/"}),
+        "/second": Page((), status=code, headers={"Location": f"{scheme}://{inside.place}/"}),
     }
     for path in ("first", "second"):
         with pytest.raises(UnsupportedUrl, match="not public"):
@@ -229,7 +230,8 @@ PLAYLISTS = {
 async def test_no_playlist_leads_inside(station: HttpStation, inside: Inside, music: bytes, kind: str) -> None:
     """What any kind of list names is asked only where an address that a client named may be; also by a redirect of a part."""
     host, _, port = inside.place.partition(":")
-    for n, target in enumerate((f"http://{inside.place}/x.ts", f"{station.url}/moved.ts")):
+    targets = (f"http://{inside.place}/x.ts", f"https://{inside.place}/x.ts", f"{station.url}/moved.ts")
+    for n, target in enumerate(targets):
         station.pages[f"/list{n}"] = Page(
             (PLAYLISTS[kind].format(target=target, host=host, port=port).encode(),), "application/vnd.apple.mpegurl"
         )
@@ -238,7 +240,7 @@ async def test_no_playlist_leads_inside(station: HttpStation, inside: Inside, mu
         "/key": Page((b"k" * 16,), "application/octet-stream"),
         "/moved.ts": Page((), status=302, headers={"Location": f"http://{inside.place}/x.ts"}),
     }
-    for n in (0, 1):
+    for n in range(len(targets)):
         with pytest.raises(DejavudError):
             await n_heard(f"{station.url}/list{n}")
         assert not inside.was_reached
