@@ -269,3 +269,25 @@ async def test_a_client_makes_its_keys_itself(place: Place) -> None:
         assert (await trio.to_thread.run_sync(ask, 10.0))["n_tracks"] == 0
         again = await run("keys", "new", str(file), "--server", server_key, "--control", control)
         assert again.returncode == 2  # it would be overwritten
+
+
+async def test_a_reload_opens_networks_and_folders_and_closes_them(place: Place, music: Path) -> None:
+    """What clients may have fetched and name goes by conf at once."""
+    conf = place.folder / "conf.toml"
+    conf.write_text("")
+    async with running_daemon(place, "--config", str(conf)) as daemon:
+        url = (await endpoints(daemon))["http"][0]
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as web:
+
+            async def codes() -> list[str]:
+                named = await web.post("/v1/recognize", json={"path": str(music)})
+                fetched = await web.post("/v1/scan", json={"url": "http://127.0.0.1:1/"})
+                return [answer.json().get("error", {"code": "ok"})["code"] for answer in (named, fetched)]
+
+            assert await codes() == ["forbidden", "unsupported_url"]
+            conf.write_text(f'[security]\nurl_networks = ["127.0.0.0/8"]\npaths = ["{music.parent}"]\n')
+            await daemon.ask("reload")
+            assert await codes() == ["ok", "unreachable_url"]
+            conf.write_text("")
+            await daemon.ask("reload")
+            assert await codes() == ["forbidden", "unsupported_url"]
