@@ -299,3 +299,15 @@ async def test_what_cannot_be_listened_to_is_refused(index: WatchedIndex) -> Non
 def test_a_password_is_not_shown() -> None:
     """A source is shown without what its address has before the @."""
     assert parse_source("http://user:secret@example.org/x").shown == "http://example.org/x"
+
+
+async def test_an_address_that_a_client_named_stays_one_that_is_looked_at(index: WatchedIndex, tmp_path: Path) -> None:
+    """A listener that was added from another machine leads to no private network, after a restart neither; one of this machine's own may."""
+    kept = tmp_path / "listeners.json"
+    for _ in range(2):
+        async with listening(index, kept) as bench:
+            if not bench.listeners.view():
+                await bench.listeners.add("theirs", "http://127.0.0.1:1/", is_trusted=False)
+                await bench.listeners.add("ours", "http://127.0.0.1:1/")
+            for name, why in (("theirs", "not public"), ("ours", "refused")):
+                assert why in (await bench.until(name, "retrying"))["reason"]
