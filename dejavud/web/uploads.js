@@ -4,6 +4,8 @@ import { bar, button, bytes, fill, h, number, plural, say, setBar } from "./dom.
 
 const AT_ONCE = 2;
 const SHOWN_DONE = 20;
+const AGAIN_MS = 1000;
+const PASSING = ["busy", "rate_limited", "shutting_down"];
 const AUDIO =
   /\.(aac|ac3|aif|aiff|alac|amr|ape|au|avi|caf|dsf|flac|flv|m4a|m4b|m4v|mka|mkv|mov|mp2|mp3|mp4|mpc|mpeg|mpg|oga|ogg|ogv|opus|ra|spx|tta|wav|webm|wma|wv)$/i;
 
@@ -74,6 +76,19 @@ export function uploadPanel(app, onAdded) {
     if (!going.size && !queue.length) finish();
   }
 
+  /** Send a file, again where the daemon has too much to do, or is away: a folder of thousands is sent for hours. */
+  async function patiently(file, { onProgress, signal }) {
+    for (let n = 0; ; n += 1) {
+      try {
+        return await app.daemon.tracks.add(file, { name: file.webkitRelativePath || file.name, onProgress, signal });
+      } catch (error) {
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        const isAway = error instanceof TypeError && (n === 0 || !app.live.isConnected);
+        if (signal.aborted || !(isAway || PASSING.includes(error.code))) throw error;
+      }
+    }
+  }
+
   async function upload(file) {
     const state = h("span", { class: "small muted" }, "waiting");
     const own = bar(0);
@@ -92,7 +107,7 @@ export function uploadPanel(app, onAdded) {
         track,
         added,
         duplicates = [],
-      } = await app.daemon.tracks.add(file, { name: file.webkitRelativePath || file.name, onProgress, signal });
+      } = await patiently(file, { onProgress, signal });
       counts[added ? "added" : "known"] += 1;
       say(
         state,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Pages
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 VIEWS = ("now", "recognize", "library", "history", "listeners", "health")
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
@@ -93,12 +93,22 @@ def test_the_library_is_changed_where_it_is_shown(pages: Pages, music: Path) -> 
 
 
 def test_a_folder_is_uploaded_and_several_tracks_are_removed_at_once(pages: Pages, music: Path) -> None:
-    """Of a folder everything that may be sound is sent, in folders of it too, told together; what is selected goes together."""
+    """Of a folder everything that may be sound is sent, in folders of it too, and again where the daemon was busy; what is selected goes together."""
     folder = music / "folder"
     for number in (31, 32, 33):
         piece(folder / f"{number % 2}" / f"bulk {number}.wav", number, 6.0)
     (folder / "cover.jpg").write_bytes(b"no sound")
     page = pages.open("library")
+    refused: list[Route] = []
+
+    def refuse_once(route: Route) -> None:
+        if route.request.method == "POST" and not refused:
+            refused.append(route)
+            route.fulfill(status=503, json={"error": {"code": "busy", "message": "too much to do", "details": {}}})
+        else:
+            route.continue_()
+
+    page.route("**/v1/tracks?*", refuse_once)
     page.set_input_files("#folder", folder)
     expect(page.get_by_text("3 of 3 recordings: 3 added")).to_be_visible()
     page.get_by_label("Search").fill("bulk")
