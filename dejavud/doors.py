@@ -124,7 +124,7 @@ def check_handed(handed: Handed, *, is_guarded: bool) -> None:
             if not is_guarded and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
                 reason = (
                     f"the socket {name!r} that was handed over listens on {host}, which other machines can reach, and nothing asks who they are: "
-                    "set security.token (LoadCredential=security.token:/etc/dejavud/token), or write ListenStream=127.0.0.1:PORT in its unit"
+                    "make a token first (dejavuctl tokens add), set security.token (LoadCredential=security.token:/etc/dejavud/token), or write ListenStream=127.0.0.1:PORT in its unit"
                 )
                 raise InvalidConfig(origin="LISTEN_FDS", reason=reason)
 
