@@ -1,4 +1,4 @@
-"""The composition root: the only module that knows which class stands behind each seam, and in what order they live.
+"""The composition root: in what order all that a daemon consists of lives.  `assembling` has which class stands behind each service.
 
 Shutdown is nesting.  What is opened later ends earlier: the listeners stop accepting and finish what is in flight, then
 the writer commits what it was brought, then the last events leave, then the index is closed, then the workers.
@@ -20,42 +20,25 @@ import structlog
 import trio
 
 from dejavud import __version__
-from dejavud.audio.portaudio import list_devices
-from dejavud.composing import n_processes, rules_of, sources_of
+from dejavud.assembling import microphone_watch, services_of
+from dejavud.composing import n_processes, sources_of
 from dejavud.config.folders import hold_data_dir, make_private, make_uploads_dir
 from dejavud.doors import client_keys, open_doors, open_publishers
 from dejavud.entry import Entry
 from dejavud.errors import IndexAway
-from dejavud.fingerprint.params import Params
 from dejavud.fingerprint.profiles import params_of
 from dejavud.hooks.supervisor import make_hooks
 from dejavud.index.open import IndexSettings, open_kept_index, without_password
 from dejavud.index.view.resident import ResidentIndex
 from dejavud.reloading import Changeable, Reloader
-from dejavud.services.archive_intake import LibraryParts
-from dejavud.services.archives import Archives
 from dejavud.services.constellations import MAX_PEAKS, ConstellationCache
 from dejavud.services.events import EventHub
 from dejavud.services.follower import Follower
-from dejavud.services.handlers import Daemon, Services, command_table
+from dejavud.services.handlers import Daemon, command_table
 from dejavud.services.headline import Headline
-from dejavud.services.history import HistorySettings, PlayRecorder
-from dejavud.services.ingest import Ingest
 from dejavud.services.jobs import DAEMON_SIGNALS
 from dejavud.services.keeper import keepers
-from dejavud.services.library import Library
-from dejavud.services.listeners import Listeners
-from dejavud.services.live_queries import LiveQueries
-from dejavud.services.maintenance import Maintenance
-from dejavud.services.microphone_watch import MicrophoneWatch
-from dejavud.services.microphones import Microphones
-from dejavud.services.migration import Migrator
-from dejavud.services.profiles import profile_of
-from dejavud.services.recognizer import Recognizer
-from dejavud.services.scanner import Scanner
-from dejavud.services.server_paths import ServerPaths
 from dejavud.services.uploads import UploadStore
-from dejavud.services.url_guard import UrlGuard
 from dejavud.services.watchdog import Watchdog
 from dejavud.services.workers import keep_signals_from_children, open_workers
 from dejavud.wire.endpoints import ipc_path
@@ -64,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from dejavud.config import Config, Loaded
-    from dejavud.hooks.supervisor import Hooks
     from dejavud.index.open import KeptIndex
     from dejavud.logs import LogBook
     from dejavud.services.workers import ProcessWorkers, Workers
@@ -149,6 +131,11 @@ class Lifetime:
         self.endpoints: dict[str, str | list[str]] = {}
         self.outside, self.manager, self.reloads = outside, outside.manager, reloads
 
+    def told(self, config: Config) -> Daemon:
+        """Return what the services tell of the daemon itself."""
+        url = without_password(config.data.url)
+        return Daemon(self.started_s, url, self.endpoints, self.stop, lambda: self.book.troubles)
+
     def ready(self, status: str) -> None:
         """Say that everything can be reached, and how it is."""
         self.hub.publish("daemon.ready", {"version": __version__, "endpoints": dict(self.endpoints)})
@@ -171,11 +158,13 @@ async def _serve(config: Config, kept: KeptIndex, workers: ProcessWorkers, lifet
     uploads = UploadStore(
         make_uploads_dir(Path(config.data.dir)), max_bytes=config.limits.upload_bytes, max_open=config.limits.uploads
     )
-    services = _services(config, kept, constellations, workers, lifetime, uploads=uploads, hooks=hooks)
+    services = services_of(
+        config, kept, constellations, workers, lifetime.hub, daemon=lifetime.told(config), uploads=uploads, hooks=hooks
+    )
     headline = Headline(
         services.library, lifetime.hub, services.listeners.view, lambda: manager.status(reloader.status)
     )
-    microphones = _microphone_watch(services, config)
+    microphones = microphone_watch(services, config)
     entry, keys = Entry(config, workers, services.limits), client_keys(config, workers, lifetime.endpoints)
     reach = Changeable(
         lifetime.outside.log_as, kept.index, constellations, services, hooks, uploads, workers, microphones, entry
@@ -221,100 +210,6 @@ async def _look_after(
         await nursery.start(headline.serve)
     if manager.watchdog_s is not None:
         await nursery.start(Watchdog(workers, manager.well, manager.watchdog_s).serve)
-
-
-def _microphone_watch(services: Services, config: Config) -> MicrophoneWatch:
-    return MicrophoneWatch(
-        services.workers,
-        services.microphones,
-        services.listeners,
-        wanted=config.listen.microphone == "auto" and isinstance(services.params, Params),
-        runtime_dir=Path(config.data.runtime_dir).parent,
-    )
-
-
-def _services(
-    config: Config,
-    kept: KeptIndex,
-    constellations: ConstellationCache,
-    workers: Workers,
-    lifetime: Lifetime,
-    *,
-    uploads: UploadStore,
-    hooks: Hooks,
-) -> Services:
-    index, profile, hub = kept.index, profile_of(params_of(config.engine)), lifetime.hub
-    rules = rules_of(config, profile, index, constellations)
-    library, guard = Library(index, workers, hub), UrlGuard(config.security.url_networks)
-    microphones = Microphones(workers, profile.microphone_hz, list_devices=list_devices)
-    listeners = Listeners(
-        workers,
-        hub,
-        profile.params,
-        library=rules.library,
-        settings=rules.listen,
-        kept_in=Path(config.data.dir) / "listeners.json",
-        guard=guard,
-    )
-    hear = listeners.new_hearing if isinstance(profile.params, Params) else None
-    recognizer = Recognizer(
-        index,
-        workers,
-        hub,
-        profile.params,
-        match=rules.match,
-        quick_match=rules.quick_match,
-        settings=rules.recognizer,
-        microphones=microphones,
-        hear=hear,
-        constellations=constellations,
-    )
-    scanner = Scanner(
-        index,
-        workers,
-        profile.params,
-        constellations=constellations,
-        match=rules.scan_match,
-        settings=rules.scanner,
-        guard=guard,
-    )
-    return Services(
-        library=library,
-        paths=ServerPaths(config.security.paths),
-        ingest=Ingest(index, workers, hub, profile.params, rules.ingest),
-        recorder=PlayRecorder(
-            kept.history,
-            workers,
-            hub,
-            HistorySettings(config.history.enabled, config.history.keep_days),
-            listeners=listeners.view,
-            folder=Path(config.data.dir),
-        ),
-        recognizer=recognizer,
-        live_queries=LiveQueries(recognizer, workers, index, uploads, hear=hear),
-        scanner=scanner,
-        microphones=microphones,
-        listeners=listeners,
-        migrator=Migrator(index, workers, hub, profile.params),
-        maintenance=Maintenance(kept, workers, profile.params, fingerprint_timeout_s=config.limits.ingest_s),
-        archives=Archives(
-            LibraryParts(index, workers, hub, profile, constellations, kept.history),
-            kept.store,
-            library,
-            folder=Path(config.data.dir),
-        ),
-        workers=workers,
-        hub=hub,
-        hooks=hooks,
-        params=profile.params,
-        daemon=Daemon(
-            lifetime.started_s,
-            without_password(config.data.url),
-            lifetime.endpoints,
-            lifetime.stop,
-            lambda: lifetime.book.troubles,
-        ),
-    )
 
 
 @asynccontextmanager
