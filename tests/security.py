@@ -147,6 +147,6 @@ async def shaken(url: str, **headers: str | None) -> tuple[int, str]:
 async def make_certificate(folder: Path, name: str = "localhost", days: int = 2) -> tuple[Path, Path]:
     """Return the files of a new certificate of `name`, signed by itself, and of its key."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    make = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days {days} -subj /CN={name} -addext subjectAltName=DNS:{name}"
+    make = f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days {days} -subj /CN={name} -addext subjectAltName=DNS:{name} -addext keyUsage=critical,digitalSignature,keyCertSign"
     await trio.run_process([*make.split(), "-keyout", str(key), "-out", str(certificate)], capture_stderr=True)
     return certificate, key
