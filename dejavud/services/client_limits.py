@@ -35,7 +35,7 @@ class Buckets:
         return max(0.0, (1.0 - self._level(name)) / self._rate)
 
     def take(self, name: str) -> None:
-        """Count one thing, be it allowed or not: who goes on regardless waits no longer for that."""
+        """Count one thing."""
         self._levels[name] = (max(0.0, self._level(name) - 1.0), self._clock())
         self._levels.move_to_end(name)
         if len(self._levels) > _MAX_CLIENTS:
@@ -63,7 +63,7 @@ class ClientLimits:
     def change(self, n_requests: int, rate: float) -> None:
         """Go by these from now on; what is in work goes on."""
         self._n_requests, self._rate = n_requests, rate
-        self._buckets = Buckets(rate, rate * BURST_S, self._clock) if rate else None
+        self._buckets = Buckets(rate, max(1.0, rate * BURST_S), self._clock) if rate else None
 
     def count(self, client: Client) -> None:
         """Count one thing asked; raises `RateLimited`."""

@@ -60,6 +60,22 @@ def test_who_is_told_to_wait_has_to_wait_that_long_and_no_longer() -> None:
         limits.count(LOCAL)
 
 
+@pytest.mark.parametrize("rate", [0.01, 0.1, 3.0, 1000.0])
+def test_every_rate_lets_something_through(rate: float) -> None:
+    """Less than one in ten seconds, too: one thing at first, and one after each wait."""
+    clock = Clock()
+    limits, one = ClientLimits(0, rate, clock), Client("one", frozenset())
+    limits.count(one)
+    for _ in range(20_000):
+        try:
+            limits.count(one)
+        except RateLimited as error:
+            clock.now += error.retry_after_s
+            limits.count(one)
+            return
+    pytest.fail("no limit")
+
+
 def test_a_crowd_of_names_costs_little() -> None:
     """Of a hundred thousand addresses a few thousand are kept: those that were heard of last."""
     buckets = Buckets(1.0, 1.0, Clock())
