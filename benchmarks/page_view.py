@@ -1,18 +1,23 @@
 """What the web page costs while somebody looks at it, and pictures of it: ``python benchmarks/page_view.py [FOLDER]``.
 
-A real daemon hears two made-up tracks in real time and a station that is away.  Its CPU time is measured for `WATCHED_S` with no page open, and with
+A real daemon hears two made-up tracks under noise, in real time, and a station that is away.  Its CPU time is measured for `WATCHED_S` with no page open, and with
 one in a headless Chromium that shows what plays; with FOLDER the pictures that the documentation shows are put there.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
+import threading
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+import numpy as np
 from own_daemon import own_daemon
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -24,6 +29,8 @@ from web_parts import chromium, flags
 from dejavuctl.connection import Connection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from own_daemon import OwnDaemon
     from playwright.sync_api import Browser, Page
 
@@ -41,14 +48,20 @@ TRACKS = (
     ("Salt and Signal", "Small Machines", "Patch Bay", 87),
     ("An Evening in Four", "Nils Aberg", "Quartets", 94),
 )
-LISTENERS = (("kitchen", 0), ("studio", 1))
+LISTENERS = (("kitchen", 0, 4.0), ("studio", 1, -12.0))
+"""Name, track, and the noise above the music in dB."""
+AWAY = "http://127.0.0.1:9/live.mp3"
 
 
 def main() -> None:
     """Measure, and draw where a folder is named."""
-    with tempfile.TemporaryDirectory(prefix="music-") as name, own_daemon() as daemon, sync_playwright() as playwright:
-        music = Path(name)
+    with ExitStack() as stack:
+        music = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        daemon = stack.enter_context(own_daemon())
+        playwright = stack.enter_context(sync_playwright())
         teach(daemon, music)
+        for listener in LISTENERS:
+            stack.enter_context(playing(daemon, *listener))
         browser = playwright.chromium.launch(executable_path=chromium(), args=flags(music / f"{TRACKS[2][0]}.wav"))
         alone = cpu_share(daemon)
         page = opened(browser, daemon, WIDE, "dark")
@@ -62,15 +75,42 @@ def main() -> None:
 
 
 def teach(daemon: OwnDaemon, music: Path) -> None:
-    """Put the tracks into the library, and have two of them played."""
+    """Put the tracks into the library."""
     with Connection(daemon.control) as connection:
         for number, (title, artist, album, duration_s) in enumerate(TRACKS):
             path = write_wav(music / f"{title}.wav", synthesize(number + 1, duration_s, RATE_HZ), RATE_HZ)
             connection.call("fingerprint", {"path": str(path), "title": title, "artist": artist, "album": album})
-        for listener, number in LISTENERS:
-            source = f"realtime:{music / TRACKS[number][0]}.wav"
-            connection.call("listen.add", {"name": listener, "source": source, "once": True})
-        connection.call("listen.add", {"name": "radio", "source": "http://127.0.0.1:9/live.mp3", "once": True})
+        for name, source in (*((name, f"pcm:s16le:{RATE_HZ}:1") for name, *_ in LISTENERS), ("radio", AWAY)):
+            connection.call("listen.add", {"name": name, "source": source, "once": True})
+
+
+@contextmanager
+def playing(daemon: OwnDaemon, name: str, number: int, noise_db: float) -> Iterator[None]:
+    """Send a track under noise to a listener, at the pace at which it sounds, during the block."""
+    music = synthesize(number + 1, TRACKS[number][3], RATE_HZ)
+    noise = np.random.default_rng(number).standard_normal(len(music)).cumsum() % 1.0 - 0.5
+    mixed = music + noise * np.sqrt(np.mean(music**2) / np.mean(noise**2)) * 10 ** (noise_db / 20)
+    raw = (mixed / np.abs(mixed).max() * 32767).astype("<i2").tobytes()
+    command = [sys.executable, "-m", "dejavuctl", "--control", daemon.control, "listen", "send", name, "-"]
+    over, piece_bytes = threading.Event(), 2 * RATE_HZ // 10
+
+    def send(pipe: IO[bytes]) -> None:
+        for at in range(0, len(raw), piece_bytes):
+            pipe.write(raw[at : at + piece_bytes])
+            pipe.flush()
+            if over.wait(0.1):
+                return
+
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as sender:
+        assert sender.stdin is not None
+        thread = threading.Thread(target=send, args=(sender.stdin,))
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            sender.kill()
 
 
 def opened(browser: Browser, daemon: OwnDaemon, size: dict[str, int], scheme: str, view: str = "now") -> Page:
@@ -124,6 +164,8 @@ def picture(page: Page, path: Path) -> None:
     page.mouse.move(0, 0)
     page.wait_for_timeout(600)  # what slides has slid
     page.screenshot(path=path)
+    with Image.open(path) as shot:
+        shot.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
