@@ -102,7 +102,7 @@ class Routes:
             }
         except InvalidRequest:  # only tracks are called by numbers, and none by what is no number
             raise TrackNotFound(track=str(next(iter(request.path_params.values())))[:80]) from None
-        return {**query, **place}
+        return {**query, **operation.fixed, **place}
 
     async def _run(self, operation: Operation, request: Request) -> Response:
         """Do an operation that is a command and nothing else."""

@@ -163,7 +163,7 @@ class _Described:
         schema = self._schemas.of_params(kind, names)
         schema["properties"] = {name: _without_null(each) for name, each in schema["properties"].items()}
         if operation.body is Body.AUDIO:
-            schema["anyOf"] = [{"required": [name]} for name in sorted(operation.named)]
+            schema["oneOf"] = [{"required": [name]} for name in sorted(operation.named)]
         if operation.least:
             schema["minProperties"] = operation.least
         return schema

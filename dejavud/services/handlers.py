@@ -131,6 +131,7 @@ class Services:
 AUDIO_URL = Form(
     "audio-url", "An address that sends audio, such as http://radio.example/stream, by http, https, rtsp or rtsps."
 )
+SERVER_PATH = Form("server-path", "A file of the daemon's machine, below a folder that `security.paths` allows.")
 PCM = Form("pcm", "What raw samples are: ENCODING:RATE:CHANNELS.", "s16le:48000:2")
 
 
@@ -143,7 +144,7 @@ class Nothing:
 class Recognize:
     """Parameters of ``recognize``; `source` is what the answer calls the query, `pcm` what a stream is whose samples are raw."""
 
-    path: str | None = None
+    path: Annotated[str | None, SERVER_PATH] = None
     url: Annotated[str | None, AUDIO_URL] = None
     limit_s: Annotated[float | None, SECONDS] = None
     source: str | None = None
@@ -167,7 +168,7 @@ class RecognizeMicrophone:
 class Scan:
     """Parameters of ``scan``; `source` is what the answer calls the recording."""
 
-    path: str | None = None
+    path: Annotated[str | None, SERVER_PATH] = None
     url: Annotated[str | None, AUDIO_URL] = None
     limit_s: Annotated[float | None, SECONDS] = None
     source: str | None = None
@@ -177,7 +178,7 @@ class Scan:
 class Fingerprint:
     """Parameters of ``fingerprint``; title, artist and album go before what the file's own tags say."""
 
-    path: str | None = None
+    path: Annotated[str | None, SERVER_PATH] = None
     title: str | None = None
     artist: str | None = None
     album: str | None = None

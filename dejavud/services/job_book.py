@@ -53,7 +53,7 @@ class Job:
 
     id : that no other job has, of another life of the daemon neither.
     asked_by : the name of the client, the door it came by and its request's id there.
-    is_told : the book shows it, and events tell of it.
+    is_told : the book shows it, and events tell of it.  is_forgotten : the book shows it no more.
     progress : the last figures.
     result : as JSON, once it is done.
     """
@@ -62,6 +62,7 @@ class Job:
     command: str
     asked_by: dict[str, str | None]
     is_told: bool
+    is_forgotten: bool = False
     state: str = RUNNING
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     ended_at: datetime | None = None
@@ -147,13 +148,18 @@ class JobBook:
 
     def __iter__(self) -> Iterator[Job]:
         """Give those that run, then those that have ended: the last one that began, or ended, first."""
-        yield from (job for job in reversed(self._running.values()) if job.is_told)
+        yield from (job for job in reversed(self._running.values()) if job.is_told and not job.is_forgotten)
         yield from reversed(self._ended.values())
 
     def get(self, job_id: str) -> Job | None:
         """Return a job, None where there is none of this id, or no longer."""
         job = self._running.get(job_id) or self._ended.get(job_id)
-        return job if job is not None and job.is_told else None
+        return job if job is not None and job.is_told and not job.is_forgotten else None
+
+    def forget(self, job: Job) -> None:
+        """Show a job no more; one that runs is not ended by that."""
+        job.is_forgotten = True
+        self._ended.pop(job.id, None)
 
     async def run(self, command: str, call: Call, work: Work) -> dict[str, Any]:
         """Return what `work` returns, which is a job meanwhile; raises `RequestCancelled` where the job is cancelled."""
@@ -229,6 +235,8 @@ class JobBook:
         if not job.is_told:
             return
         self._hub.publish("job.ended", {"job": job.view()})
+        if job.is_forgotten:
+            return
         self._ended[job.id] = job
         n_bytes = sum(len(ended.result or b"") for ended in self._ended.values())
         while len(self._ended) > self._keep or (n_bytes > self._keep_bytes and len(self._ended) > 1):

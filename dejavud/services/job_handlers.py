@@ -33,6 +33,14 @@ class NamedJob:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class CancelJob:
+    """Parameters of ``jobs.cancel``.  forget : the book shows it no more."""
+
+    id: str
+    forget: bool = False
+
+
 class JobHandlers:
     """One method a command.
 
@@ -48,7 +56,7 @@ class JobHandlers:
         return (
             ("jobs.list", ListJobs, self.list),
             ("jobs.get", NamedJob, self.get),
-            ("jobs.cancel", NamedJob, self.cancel),
+            ("jobs.cancel", CancelJob, self.cancel),
         )
 
     async def list(self, params: ListJobs, call: Call) -> dict[str, Any]:
@@ -60,13 +68,15 @@ class JobHandlers:
         """Return one job, with its result."""
         return {"job": self._job(params.id, call).whole_view()}
 
-    async def cancel(self, params: NamedJob, call: Call) -> dict[str, Any]:
-        """Cancel a job that runs."""
+    async def cancel(self, params: CancelJob, call: Call) -> dict[str, Any]:
+        """Cancel a job that runs, and forget it where that is asked for."""
         job = self._job(params.id, call)
         call.client.check(f"to cancel a job of {job.command!r}", scope_of(job.command) or Scope.ADMIN)
         is_running = job.state == RUNNING
         if is_running:
             job.scope.cancel()
+        if params.forget:
+            self._book.forget(job)
         bind_contextvars(job=job.id)
         return {"job": job.view(), "cancelled": is_running}
 

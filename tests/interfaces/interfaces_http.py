@@ -28,7 +28,14 @@ async def serving(
     settings = settings or HttpSettings(port=0)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            scope = trio.CancelScope()
+            scope, jobs_scope = trio.CancelScope(), trio.CancelScope()
+
+            async def keep_jobs(*, task_status: trio.TaskStatus[None]) -> None:
+                with jobs_scope:
+                    await stage.book.serve(grace_s=1.0, task_status=task_status)
+
+            if hasattr(stage, "book"):  # a test may have a stage of its own
+                await nursery.start(keep_jobs)
 
             async def serve(*, task_status: trio.TaskStatus[str]) -> None:
                 with scope:
@@ -38,6 +45,7 @@ async def serving(
             async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
                 yield client, scope
             scope.cancel()
+            jobs_scope.cancel()
 
 
 class Told:

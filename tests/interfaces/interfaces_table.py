@@ -13,6 +13,8 @@ from dejavud.services.commands import Command, CommandTable
 from dejavud.services.event_handlers import EventHandlers
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Fingerprint, Nothing, Recognize, Scan
+from dejavud.services.job_book import JobBook
+from dejavud.services.job_handlers import JobHandlers
 from dejavud.services.track_handlers import ChangeTracks, EditTracks, GetTrack, ListTracks
 
 if TYPE_CHECKING:
@@ -76,9 +78,13 @@ class Stage:
     heard: list[bytes] = field(default_factory=list)
     release: trio.Event = field(default_factory=trio.Event)
     hub: EventHub = field(default_factory=EventHub)
+    book: JobBook = field(init=False)
     working: int = 0
     abandoned: int = 0
     _changed: trio.Event = field(default_factory=trio.Event)
+
+    def __post_init__(self) -> None:
+        self.book = JobBook(self.hub)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition()` holds; it is looked at when a slow command begins or ends."""
@@ -141,6 +147,8 @@ class Stage:
         self.calls.append(("fingerprint", params, call))
         assert call.audio is not None
         audio = await trio.Path(call.audio.path).read_bytes()
+        if audio.startswith(SLOW):
+            await self.hold()
         added = audio not in self.heard
         self.heard.append(audio)
         return {"track": {**TRACK, "title": params.title or call.audio.name}, "added": added}
@@ -224,5 +232,5 @@ class Stage:
             "tell": (Nothing, self.tell),
         }
         commands = [(name, kind, handler) for name, (kind, handler) in rows.items()]
-        rows_of_all = (*commands, *EventHandlers(self.hub).rows())
-        return CommandTable(tuple(Command(*row, scope_of(row[0])) for row in rows_of_all))
+        rows_of_all = (*commands, *EventHandlers(self.hub).rows(), *JobHandlers(self.book).rows())
+        return CommandTable(tuple(Command(*row, scope_of(row[0])) for row in rows_of_all), jobs=self.book)

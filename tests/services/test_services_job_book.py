@@ -189,6 +189,21 @@ async def test_a_job_is_cancelled_by_whoever_could_have_begun_it() -> None:
     assert (again["cancelled"], again["job"]["state"]) == (False, "cancelled")
 
 
+async def test_a_job_is_forgotten_where_that_is_asked_for() -> None:
+    """At once, be it running or not; its end is told to those who listen nevertheless."""
+    bench = Bench("scan", _hangs)
+    with bench.hub.subscribe("job.ended") as ended:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.run)
+            await trio.testing.wait_all_tasks_blocked()
+            [job] = (await bench.ask("jobs.list"))["jobs"]
+            assert (await bench.ask("jobs.cancel", id=job["id"], forget=True))["cancelled"]
+            with pytest.raises(JobNotFound):
+                await bench.ask("jobs.get", id=job["id"])
+        assert [delivery.event.data["job"]["state"] for delivery in ended.queued()] == ["cancelled"]
+    assert await bench.ask("jobs.list") == {"jobs": []}
+
+
 async def test_only_the_last_jobs_are_kept() -> None:
     """So many, and so many bytes of results; the newest is there whatever its result takes."""
     bench = Bench("scan", _does_nothing, keep=3)

@@ -4,7 +4,7 @@ Written once, for the OpenAPI document, for the pages made of it, and for the te
 to them; a program ignores those that it does not know.
 """
 
-from dejavud.wire.results import answers, daemon, listening, past, tracks, work
+from dejavud.wire.results import access, answers, daemon, listening, past, tracks, work
 
 RESULTS: dict[str, type] = {
     "status": daemon.Status,
@@ -45,6 +45,12 @@ RESULTS: dict[str, type] = {
     "import": work.Archived,
     "backup": work.Archived,
     "restore": work.Archived,
+    "access.list": access.Tokens,
+    "access.add": access.AddedToken,
+    "access.remove": access.RemovedToken,
+    "keys.list": access.Keys,
+    "keys.add": access.AddedKey,
+    "keys.remove": access.RemovedKey,
     "reload": daemon.Reloaded,
     "shutdown": daemon.Stopping,
 }
