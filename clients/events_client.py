@@ -5,6 +5,7 @@ events_client.py                                        everything
 events_client.py match. track.added                     topics that start so
 events_client.py --count 1 match.                       wait for the next recognition
 events_client.py --url http://radio.example:4141 match. over HTTP, which needs nothing but Python, and goes on by itself where it was cut off
+events_client.py --key radio.key match.                from another machine, encrypted; `dejavuctl keys add`, there, makes the file
 events_client.py --url http://127.0.0.1:4141 --after 0  first what happened before, as far as the daemon keeps it
 """
 
@@ -16,6 +17,8 @@ import json
 import os
 import sys
 import time
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -75,12 +78,15 @@ def stream(
         connection.close()
 
 
-def over_zeromq(endpoint: str, topics: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield events from now on."""
+def over_zeromq(endpoint: str, topics: list[str], key: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield events from now on; from another machine by the keys that it gave us."""
     import zmq  # noqa: PLC0415 - not needed over HTTP
 
     context = zmq.Context()
     socket = context.socket(zmq.SUB)
+    if key is not None:
+        socket.curve_serverkey = key["server_key"].encode()
+        socket.curve_publickey, socket.curve_secretkey = key["public_key"].encode(), key["secret_key"].encode()
     for topic in topics or [""]:
         socket.subscribe(topic)
     try:
@@ -100,6 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("topic", nargs="*", help="how a topic starts; default: all")
     parser.add_argument("--endpoint", help="of the daemon's publisher; default: that of this user's daemon")
+    parser.add_argument("--key", help="a file of keys, which says where the publisher is, too; default: DEJAVUD_KEY")
     parser.add_argument("--url", help="over HTTP instead, such as http://127.0.0.1:4141")
     parser.add_argument(
         "--after", help="first what came after this: a number, or the daemon's id, a colon and a number"
@@ -112,7 +119,10 @@ def main() -> int:
     if arguments.url:
         events = over_http(arguments.url, arguments.topic, arguments.after, arguments.token)
     else:
-        events = over_zeromq(arguments.endpoint or default_endpoint(), arguments.topic)
+        file = arguments.key or os.environ.get("DEJAVUD_KEY")
+        key = tomllib.loads(Path(file).read_text(encoding="utf-8")) if file else None
+        endpoint = arguments.endpoint or (key["events"] if key else default_endpoint())
+        events = over_zeromq(endpoint, arguments.topic, key)
     try:
         for number, event in enumerate(events, start=1):
             print(json.dumps(event, ensure_ascii=False), flush=True)

@@ -21,6 +21,7 @@ from synthetic import synthesize, write_wav
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+CLIENTS = Path(__file__).parents[1] / "clients"
 RATE_HZ = 16000
 BY_KEYS = {"DEJAVUD_CONTROL_LISTEN": "127.0.0.1:0", "DEJAVUD_EVENTS_LISTEN": "127.0.0.1:0"}
 
@@ -177,8 +178,7 @@ async def test_a_client_made_from_the_page_uses_all_of_it(place: Place, music: P
 
 async def test_one_command_lets_a_machine_in_and_one_keeps_it_out(place: Place, music: Path) -> None:
     """`keys add` prints all that a client needs, who may do what it was given and no more, until `keys rm`."""
-    environment = {**BY_KEYS, "DEJAVUD_SECURITY_PATHS": str(music.parent)}
-    async with running_daemon(place, environment=environment) as daemon:
+    async with running_daemon(place, environment=BY_KEYS) as daemon:
 
         async def run(*words: str, key: Path | None = None) -> subprocess.CompletedProcess[str]:
             return await trio.to_thread.run_sync(lambda: ctl(place, *words, key=key))
@@ -192,6 +192,47 @@ async def test_one_command_lets_a_machine_in_and_one_keeps_it_out(place: Place, 
         assert "piece" in (await run("recognize", str(music), key=reader)).stdout
         told = await run("events", "--after", "0", "-n", "1", key=reader)
         assert "daemon.ready" in told.stdout
+        await watched(daemon, reader)
+        listed = (await run("keys", "ls")).stdout
+        assert "reader" in listed
+        assert "recognize, read" in listed
+        assert (await run("keys", "ls", key=writer)).returncode == 4
+        assert (await run("keys", "rm", "reader")).returncode == 0
+        out = await run("status", key=reader)
+        assert (out.returncode, "does not let" in out.stderr) == (3, True)
+        assert (await run("status", key=writer)).returncode == 0
+        secret = protocol_client.read_key(str(writer))["secret_key"]
+        assert secret not in daemon.log
+        assert secret not in await trio.Path(place.folder / "data" / "keys.json").read_text()
+
+
+def at(file: Path) -> dict[str, Any]:
+    """Return where a key leads, and the key."""
+    key = protocol_client.read_key(str(file))
+    return {"endpoint": key["control"], "key": key}
+
+
+async def watched(daemon: RunningDaemon, key: Path) -> None:
+    """Have the example client print an event by a key."""
+    words = (str(CLIENTS / "events_client.py"), "--key", str(key), "--count", "1", "listener.")
+    client = await trio.lowlevel.open_process(
+        [sys.executable, *words], stdout=subprocess.PIPE, env=daemon.place.environment
+    )
+    with trio.fail_after(20):
+        while client.poll() is None:
+            await daemon.ask("listen.add", name="hello", source="pcm", once=True)
+            await daemon.ask("listen.remove", name="hello")
+    assert client.returncode == 0
+    assert client.stdout is not None
+    await client.stdout.aclose()
+
+
+async def test_files_and_addresses_are_named_as_far_as_conf_and_scopes_allow(place: Place, music: Path) -> None:
+    """By key and over HTTP: files below the folders, for who may write; public addresses, for who may ask; nothing else."""
+    environment = {**BY_KEYS, "DEJAVUD_SECURITY_PATHS": str(music.parent)}
+    async with running_daemon(place, environment=environment) as daemon:
+        reader = await trio.to_thread.run_sync(made_key, place, "reader")
+        writer = await trio.to_thread.run_sync(made_key, place, "writer", "write")
 
         def name_files() -> None:
             with Control(**at(writer)) as control:
@@ -225,23 +266,6 @@ async def test_one_command_lets_a_machine_in_and_one_keeps_it_out(place: Place, 
             assert (await web.post("/v1/tracks", json={"title": "x"})).json()["error"]["code"] == "invalid_request"
             inside = {"name": "inside", "source": "http://localhost:1/live"}
             assert (await web.post("/v1/listeners", json=inside)).json()["error"]["code"] == "unsupported_url"
-        listed = (await run("keys", "ls")).stdout
-        assert "reader" in listed
-        assert "recognize, read" in listed
-        assert (await run("keys", "ls", key=writer)).returncode == 4
-        assert (await run("keys", "rm", "reader")).returncode == 0
-        out = await run("status", key=reader)
-        assert (out.returncode, "does not let" in out.stderr) == (3, True)
-        assert (await run("status", key=writer)).returncode == 0
-        secret = protocol_client.read_key(str(writer))["secret_key"]
-        assert secret not in daemon.log
-        assert secret not in await trio.Path(place.folder / "data" / "keys.json").read_text()
-
-
-def at(file: Path) -> dict[str, Any]:
-    """Return where a key leads, and the key."""
-    key = protocol_client.read_key(str(file))
-    return {"endpoint": key["control"], "key": key}
 
 
 async def test_a_client_makes_its_keys_itself(place: Place) -> None:
