@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from synthetic import synthesize, write_wav
 from trio_websocket import open_websocket_url
 
+from dejavuctl.failures import Failed
 from dejavud.services.figures import Counter, Histogram, Page
 from dejavud.services.loop_meter import LoopMeter
 from dejavud.services.requests import Requests, sane_id
@@ -122,7 +123,7 @@ async def test_every_figure_is_documented_and_named_as_prometheus_wants(place: P
 
 
 async def test_with_a_token_only_the_probes_are_open(place: Place) -> None:
-    """/healthz and /readyz need no token and tell nothing but codes; /metrics is read like everything else."""
+    """/healthz, /readyz and ``ready`` need no token and tell nothing but codes; /metrics is read like everything else."""
     conf = place.folder / "token.toml"
     conf.write_text('[security]\ntoken = "hush-hush"\n')
     async with running_daemon(place, "--config", str(conf)) as daemon:
@@ -131,6 +132,9 @@ async def test_with_a_token_only_the_probes_are_open(place: Place) -> None:
             assert (await client.get("/healthz")).json() == {"status": "ok"}
             assert (await client.get("/readyz")).json() == {"ready": True, "checks": {"index": "ok", "workers": "ok"}}
             assert (await client.get("/metrics")).status_code == 401
+            assert (await daemon.ask("ready"))["ready"]
+            with pytest.raises(Failed, match="token"):
+                await daemon.ask("status")
             allowed = await client.get("/metrics", headers={"Authorization": "Bearer hush-hush"})
             assert allowed.status_code == 200
             await client.get("/v1/tracks/hush-hush", headers={"Authorization": "Bearer hush-hush"})
