@@ -2,9 +2,11 @@
 
 import { answerCard, sentence } from "./answer.js";
 import { bar, button, clock, fill, h, named, say, setBar } from "./dom.js";
-import { openMicrophone, PIECE_S, whyNot } from "./recorder.js";
+import { openMicrophone, PIECE_S, wav, whyNot } from "./recorder.js";
 
 const LONGEST_S = 30;
+const AT_ONCE_S = 8;
+const SOURCE = "this microphone";
 const FLOOR_DB = -70;
 const KEPT = 10;
 
@@ -119,14 +121,16 @@ export function recognizeView(app) {
   }
 
   async function listen() {
-    recording = { stop() {} };
+    let stop = null;
+    const stopped = new Promise((resolve) => (stop = resolve));
+    recording = { stop };
     say(record, "Starting …");
     await app.attempt(async () => {
-      const session = await app.daemon.session();
+      const session = await app.daemon.session().catch(unlessRefused); // a proxy may have no WebSocket
       try {
-        await hear(session);
+        show(await (session ? asked(session, stopped) : askedAtOnce(stopped)));
       } finally {
-        session.close();
+        session?.close();
       }
     });
     recording = null;
@@ -135,29 +139,53 @@ export function recognizeView(app) {
     rest();
   }
 
-  async function hear(session) {
-    let [query, seconds, candidates] = [null, 0, []];
+  /** The answer about what the microphone hears, which the daemon gives as soon as it is sure. */
+  async function asked(session, stopped) {
+    let [query, candidates] = [null, []];
     const waiting = [];
-    const microphone = await openMicrophone((samples, level_db) => {
-      seconds += PIECE_S;
+    const microphone = await heard((samples, seconds, level_db) => {
       if (query) query.write(samples);
       else waiting.push(samples);
       grow({ seconds, level_db, candidates });
     });
     try {
       const onProgress = (figures) => (candidates = figures.candidates ?? candidates);
-      query = session.stream("recognize", { source: "this microphone", pcm: microphone.pcm, limit_s: LONGEST_S }, { onProgress });
+      query = session.stream("recognize", { source: SOURCE, pcm: microphone.pcm, limit_s: LONGEST_S }, { onProgress });
       waiting.forEach(query.write);
-      recording.stop = query.end;
-      record.classList.add("on");
-      say(record, "Stop and answer");
-      app.announce("Listening");
-      show(await query.result);
+      stopped.then(query.end);
+      return await query.result;
     } finally {
       await microphone.close();
       query?.end();
     }
   }
 
+  /** The same over HTTP: all that was heard until somebody stops it, or it is enough. */
+  async function askedAtOnce(stopped) {
+    const pieces = [];
+    const microphone = await heard((samples, seconds, level_db) => {
+      pieces.push(samples);
+      grow({ seconds, level_db });
+      if (seconds >= AT_ONCE_S) recording.stop();
+    });
+    await stopped;
+    await microphone.close();
+    return app.daemon.recognize(wav(pieces, microphone.pcm), { name: SOURCE });
+  }
+
+  async function heard(onPiece) {
+    let seconds = 0;
+    const microphone = await openMicrophone((samples, level_db) => onPiece(samples, (seconds += PIECE_S), level_db));
+    record.classList.add("on");
+    say(record, "Stop and answer");
+    app.announce("Listening");
+    return microphone;
+  }
+
   return { element, hide: () => document.hidden || recording?.stop() };
+}
+
+function unlessRefused(error) {
+  if (error instanceof TypeError) return null;
+  throw error;
 }

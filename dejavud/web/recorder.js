@@ -36,3 +36,17 @@ export async function openMicrophone(onPiece) {
   }
   return { pcm: `s16le:${context.sampleRate}:1`, close };
 }
+
+/** Pieces of samples as a wav file. */
+export function wav(pieces, pcm) {
+  const [rate_hz, n_bytes] = [Number(pcm.split(":")[1]), pieces.reduce((sum, piece) => sum + piece.byteLength, 0)];
+  const head = new DataView(new ArrayBuffer(44));
+  const name = (at, letters) => [...letters].forEach((letter, n) => head.setUint8(at + n, letter.charCodeAt(0)));
+  name(0, "RIFF");
+  name(8, "WAVEfmt ");
+  name(36, "data");
+  const numbers = { 4: 36 + n_bytes, 16: 16, 24: rate_hz, 28: 2 * rate_hz, 40: n_bytes };
+  for (const [at, value] of Object.entries(numbers)) head.setUint32(Number(at), value, true);
+  for (const [at, value] of Object.entries({ 20: 1, 22: 1, 32: 2, 34: 16 })) head.setUint16(Number(at), value, true); // PCM, mono
+  return new Blob([head, ...pieces], { type: "audio/wav" });
+}

@@ -53,6 +53,18 @@ def test_the_microphone_of_the_browser_is_recognized(pages: Pages) -> None:
     expect(page.get_by_role("button", name="Record with this microphone")).to_be_visible()
 
 
+def test_the_microphone_is_recognized_where_there_is_no_websocket(pages: Pages) -> None:
+    """Behind a proxy that passes HTTP only the same is sent at once when it is stopped."""
+    page = pages.open("recognize", permissions=["microphone"])
+    page.evaluate(
+        "() => { WebSocket = class { constructor() { queueMicrotask(() => this.onclose({ code: 1006 })); } } }"
+    )
+    page.get_by_role("button", name="Record with this microphone").click()
+    expect(page.get_by_text("0:04 heard")).to_be_visible()
+    page.get_by_role("button", name="Stop and answer").click()
+    expect(page.locator(".answer .title")).to_have_text("What the microphone hears")
+
+
 def test_a_file_is_recognized_and_another_is_not(pages: Pages, music: Path) -> None:
     """A part of a known track is named with the place it begins at; music that is unknown is no match, and says so."""
     page = pages.open("recognize")
