@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 UPLOAD_PATH = "/upload"
 HEALTH_PATH, READY_PATH = "/healthz", "/readyz"
 EVENTS_PATH, CSV_PATH = "/v1/events", "/v1/matches.csv"
-OPENAPI_PATH = "/openapi.json"
+OPENAPI_PATH, DOCS_PATH = "/openapi.json", "/docs"
 
 
 AUDIO = ("too_large", "timeout", "unsupported_audio", "unreadable_file", "no_fingerprint", "worker_died", "cancelled")

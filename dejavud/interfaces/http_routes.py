@@ -21,6 +21,7 @@ from dejavud.interfaces.http_answers import (
     UNAVAILABLE,
     json_answer,
 )
+from dejavud.interfaces.http_docs import POLICY, docs_page
 from dejavud.interfaces.http_events import EventStream, last_event_id
 from dejavud.interfaces.http_matches import PlayCsv
 from dejavud.interfaces.http_operation import Body, NoParameters, Operation, TrackChange
@@ -67,6 +68,8 @@ class Routes:
         self._uploads = uploads
         self._feed = feed
         self._asks = asks
+        self._documents: dict[bool, Params] = {}
+        self._pages: dict[bool, bytes] = {}
         self.requests, self.limits = table.requests, table.limits
 
     def router(self, more: Iterable[Route] = ()) -> Router:
@@ -225,9 +228,27 @@ class Routes:
 
     async def _openapi(self, _operation: Operation, request: Request) -> Response:
         query_of(request, NoParameters, ())
-        known = [each for each in OPERATIONS if not each.command or each.command in self._table.names]
-        body = document(known, self._kind, url=str(request.base_url), asks=self._asks())
-        return Response(encode(body), OK, {**HEADERS, "cache-control": "no-cache"}, _JSON)
+        return Response(encode(self._document()), OK, {**HEADERS, "cache-control": "no-cache"}, _JSON)
+
+    async def _docs(self, _operation: Operation, request: Request) -> Response:
+        query_of(request, NoParameters, ())
+        if self._asks() not in self._pages:
+            self._pages[self._asks()] = docs_page(self._document())
+        headers = {
+            **HEADERS,
+            "cache-control": "no-cache",
+            "content-security-policy": POLICY,
+            "referrer-policy": "no-referrer",
+        }
+        return Response(self._pages[self._asks()], OK, headers, "text/html")
+
+    def _document(self) -> Params:
+        """Return the OpenAPI document, which says whether a token is wanted just now."""
+        asks = self._asks()
+        if asks not in self._documents:
+            known = [each for each in OPERATIONS if not each.command or each.command in self._table.names]
+            self._documents[asks] = document(known, self._kind, asks=asks)
+        return self._documents[asks]
 
 
 def _named_listener(result: Params, params: Params) -> Params:

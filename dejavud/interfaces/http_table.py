@@ -6,6 +6,7 @@ from dejavud.interfaces import http_table_library, http_table_listening
 from dejavud.interfaces.http_operation import (
     AUDIO,
     CSV_PATH,
+    DOCS_PATH,
     EVENTS_PATH,
     HEALTH_PATH,
     INDEX,
@@ -201,6 +202,16 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Return this document.",
         tag=_DAEMON,
         by="openapi",
+        is_open=True,
+    ),
+    Operation(
+        method="GET",
+        path=DOCS_PATH,
+        name="docs",
+        summary="Return this document as a page for people.",
+        tag=_DAEMON,
+        by="docs",
+        media="text/html",
         is_open=True,
     ),
     *(

@@ -32,11 +32,10 @@ _DESCRIPTION = """Recognizes music from a library of your own. Errors are all of
 not know. Times are ISO 8601, durations and positions seconds, sizes bytes."""
 
 
-def document(operations: Iterable[Operation], kind: Kind, *, url: str, asks: bool) -> dict[str, Any]:
+def document(operations: Iterable[Operation], kind: Kind, *, asks: bool) -> dict[str, Any]:
     """Return the document.
 
     kind : returns the dataclass of an operation's parameters.
-    url : where this daemon is reached.
     asks : whether a token is wanted.
     """
     schemas, paths = Schemas(), dict[str, dict[str, Any]]()
@@ -55,7 +54,7 @@ def document(operations: Iterable[Operation], kind: Kind, *, url: str, asks: boo
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": url.rstrip("/")}],
+        "servers": [{"url": "/"}],
         "paths": paths,
         "components": components,
     }

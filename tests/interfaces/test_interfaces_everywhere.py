@@ -83,6 +83,7 @@ def test_every_operation_of_http_is_in_the_table() -> None:
         ("GET", "/metrics"),
         ("GET", "/healthz"),
         ("GET", "/openapi.json"),
+        ("GET", "/docs"),
         ("GET", "/v1/events"),
         ("GET", "/v1/matches.csv"),
         ("GET", "/v1/listeners/{}"),

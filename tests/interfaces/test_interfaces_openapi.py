@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +103,23 @@ async def test_the_document_has_every_operation_and_no_other_address(stage: Stag
     names = [each["operationId"] for methods in document["paths"].values() for each in methods.values()]
     assert len(names) == len(set(names))
     assert _references(document) <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+async def test_the_docs_are_one_page_that_needs_nothing_else(stage: Stage, uploads: UploadStore) -> None:
+    """Every operation is on it, its links lead somewhere on it, and its policy lets nothing but its own style in."""
+    async with serving(stage, uploads) as (client, _):
+        page, document = await client.get("/docs"), (await client.get("/openapi.json")).json()
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    text = page.text
+    style = base64.b64encode(
+        hashlib.sha256(text.partition("<style>")[2].partition("</style>")[0].encode()).digest()
+    ).decode()
+    assert page.headers["content-security-policy"].startswith(f"default-src 'none'; style-src 'sha256-{style}';")
+    assert not re.search(r"<script|<link|<img|https?://(?!radio\.example)|style=", text)
+    targets, links = set(re.findall(r'id="([^"]+)"', text)), set(re.findall(r'href="#([^"]+)"', text))
+    assert links <= targets
+    names = {each["operationId"] for methods in document["paths"].values() for each in methods.values()}
+    assert names | {f"shape-{name}" for name in document["components"]["schemas"]} <= targets
 
 
 def _references(value: Any) -> set[str]:  # noqa: ANN401 - any JSON
