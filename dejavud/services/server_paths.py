@@ -56,6 +56,8 @@ class ServerPaths:
             raise _refused(path)
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)  # which touches nothing, not a device either
+        except ValueError:  # no name of a file: a lone surrogate, which JSON can hold
+            raise _refused(path) from None
         except OSError as error:
             self._check_inside(os.path.realpath(path), path)
             raise UnreadableFile(source=path, reason=f"cannot be opened ({error.strerror})") from None

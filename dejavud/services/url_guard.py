@@ -111,8 +111,8 @@ class UrlGuard:
         try:
             with trio.fail_after(_CONNECT_S):
                 found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
-        except (OSError, UnicodeError, trio.TooSlowError) as error:
-            reason = f"the name {host!r} is not known" if isinstance(error, OSError) else "its name is no name"
+        except (OSError, ValueError, trio.TooSlowError) as error:
+            reason = "its name is no name" if isinstance(error, ValueError) else f"the name {host!r} is not known"
             raise UnreachableUrl(url=shown, reason=reason) from None
         open_ones = [
             (family, address)
@@ -164,6 +164,8 @@ class _Hop:
             self.failure = error
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as error:
             log.debug("url_connection_ended", reason=str(error))
+        except Exception:
+            log.exception("url_connection_failed")  # one connection's bug, which FFmpeg sees as one that ends
         finally:
             self._n_open -= 1
 
@@ -190,14 +192,14 @@ class _HttpHop(_Hop):
             return
         method, target, version = (part.decode("latin-1") for part in request.groups())
         is_tunnel = method == "CONNECT"
-        parts = urlsplit(f"//{target}" if is_tunnel else target)
+        try:
+            parts = urlsplit(f"//{target}" if is_tunnel else target)
+            port = parts.port or _PORTS["http"]
+        except ValueError:  # half a bracket, or a port that is no number
+            return
         if parts.hostname is None or not (is_tunnel or parts.scheme == "http"):
             return
         shown = f"https://{target}" if is_tunnel else target
-        try:
-            port = parts.port or _PORTS["http"]
-        except ValueError:
-            return
         async with await self._guard.connect(parts.hostname, port, shown) as server:
             if is_tunnel:
                 await client.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")

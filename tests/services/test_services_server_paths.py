@@ -88,7 +88,7 @@ def test_what_was_looked_at_is_what_is_read(music: Path) -> None:
         assert held.path.read_bytes() == b"music"
 
 
-@pytest.mark.parametrize("path", ["a.wav", "../secret/key", "", "/music/\0"])
+@pytest.mark.parametrize("path", ["a.wav", "../secret/key", "", "/music/\0", "/music/\ud800"])
 def test_relative_names_mean_nothing(music: Path, path: str) -> None:
     """A path is absolute."""
     with pytest.raises(Forbidden), ServerPaths([str(music)]).holding(path):

@@ -381,6 +381,10 @@ async def test_what_is_encrypted_is_connected_to_no_other_place(
             "GET ftp://x/ HTTP/1.1\r\n\r\n",
             "\x16\x03\x01\r\n\r\n",
             "GET http://127.0.0.1:x/ HTTP/1.1\r\n\r\n",
+            "GET http://[::1/ HTTP/1.1\r\n\r\n",
+            "CONNECT [::1 HTTP/1.1\r\n\r\n",
+            "CONNECT \0 HTTP/1.1\r\n\r\n",
+            f"GET http://{'a' * 300}/ HTTP/1.1\r\n\r\n",
         ):
             assert await ask(way, text) == b""
 
