@@ -35,8 +35,3 @@ def events_endpoint(runtime_dir: Path) -> str:
 def ipc_path(endpoint: str) -> Path | None:
     """Return the socket file of an ipc endpoint, None for any other."""
     return Path(endpoint.removeprefix("ipc://")) if endpoint.startswith("ipc://") else None
-
-
-def is_local(endpoint: str) -> bool:
-    """Tell whether only programs of this machine can reach `endpoint`."""
-    return endpoint.startswith(("ipc://", "inproc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:"))
