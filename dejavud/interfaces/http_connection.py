@@ -79,7 +79,12 @@ class _Http1(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Begin a request, as plain HTTP whatever it would like to become."""
-        if request.http_version not in {b"1.0", b"1.1"} or not request.target.isascii():
+        names = {name for name, _ in request.headers}
+        has_two_lengths = names >= {
+            b"content-length",
+            b"transfer-encoding",
+        }  # whoever is before us may go by the other one
+        if request.http_version not in {b"1.0", b"1.1"} or not request.target.isascii() or has_two_lengths:
             await self._send_error_response(HTTPStatus.BAD_REQUEST)
             await self.send(Closed())
             return

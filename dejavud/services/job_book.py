@@ -6,7 +6,6 @@ A job belongs to the caller that waits for it, or goes on by itself where its ca
 from __future__ import annotations
 
 import itertools
-import math
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -37,7 +36,7 @@ log = structlog.get_logger(__name__)
 ALWAYS = frozenset({"scan", "migrate", "compact", "check", "export", "import", "backup", "restore"})
 """Commands that may take minutes: each call of one is a job."""
 WHERE_LONG = frozenset({"fingerprint"})
-"""Commands that are mostly quick, and a job where they tell of progress after `LONG_S`, or are to go on by themselves."""
+"""Commands that are mostly quick, and a job where they take longer than `LONG_S`, or are to go on by themselves."""
 LONG_S = 1.0
 PROGRESS_S = 1.0
 """Between two events about how far a job is; its caller is told oftener."""
@@ -70,6 +69,7 @@ class Job:
     result: bytes | None = None
     error: DejavudError | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
     _started_s: float = field(default_factory=perf_counter)
     _elapsed_s: float | None = None
 
@@ -82,6 +82,7 @@ class Job:
         """Take note of how it ended."""
         self.state, self.error = state, error
         self.ended_at, self._elapsed_s = datetime.now(UTC), self.elapsed_s
+        self.ended.set()
 
     def view(self) -> dict[str, Any]:
         """Return the job as lists and events show it: without its result, which may be long."""
@@ -163,7 +164,18 @@ class JobBook:
 
     async def run(self, command: str, call: Call, work: Work) -> dict[str, Any]:
         """Return what `work` returns, which is a job meanwhile; raises `RequestCancelled` where the job is cancelled."""
-        return await self._run(self._begun(command, call, is_told=command in ALWAYS), call, work)
+        job = self._begun(command, call, is_told=command in ALWAYS)
+        if not job.is_told and self._unattended is not None:
+            self._unattended.start_soon(self._tell_late, job)
+        return await self._run(job, call, work)
+
+    async def _tell_late(self, job: Job) -> None:
+        """Have a job told that turns out to be long."""
+        with trio.move_on_after(LONG_S):
+            await job.ended.wait()
+            return
+        job.is_told = True
+        self._hub.publish("job.started", {"job": job.view()})
 
     def begin(self, command: str, call: Call, work: Work, *, requests: Requests, kept: AsyncExitStack) -> Job:
         """Return a job that goes on by itself.
@@ -251,14 +263,11 @@ class _Told:
         self._tell = tell
         self._hub = hub
         self._job = job
-        self._told_s = 0.0 if job.is_told else -math.inf
+        self._told_s = 0.0
 
     async def __call__(self, *, must_arrive: bool = False, **figures: object) -> None:
         job = self._job
         job.progress = figures
-        if not job.is_told and job.elapsed_s >= LONG_S:
-            job.is_told = True
-            self._hub.publish("job.started", {"job": job.view()})
         if job.is_told and job.elapsed_s - self._told_s >= PROGRESS_S:
             self._told_s = job.elapsed_s
             self._hub.publish("job.progress", {"job": job.view()})

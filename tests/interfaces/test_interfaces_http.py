@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -335,6 +336,75 @@ async def test_length_that_lies_short_leaves_no_audio_behind(stage: Stage, uploa
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"HTTP/1.1 400 " in answer
     assert stage.heard == [MUSIC]
+
+
+async def test_requests_behind_each_other_are_answered_in_order(stage: Stage, uploads: UploadStore) -> None:
+    """Sent all at once on one connection, each is one request with its own body."""
+    one = HEAD + b"Content-Length: %d\r\n\r\n" % len(MUSIC) + MUSIC
+    other = HEAD.replace(b"recognize", b"nowhere") + b"Content-Length: 4\r\n\r\nbody"
+    last = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    async with serving(stage, uploads) as (client, _):
+        answer = await raw_exchange(client, one + other + one + last)
+    statuses = re.findall(rb"HTTP/1.1 (\d+) ", answer)
+    assert statuses == [b"200", b"404", b"200", b"200"]
+    assert stage.heard == [MUSIC, MUSIC]
+
+
+async def test_a_client_that_asks_first_is_told_to_send(stage: Stage, uploads: UploadStore) -> None:
+    """`Expect: 100-continue`: told to go on, then answered; and refused where its length is beyond the limit, though it has sent nothing."""
+    async with serving(stage, uploads) as (client, _):
+        asked = HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: "
+        stream = await trio.open_tcp_stream("127.0.0.1", client.base_url.port or 0)
+        async with stream:
+            await stream.send_all(asked + b"%d\r\n\r\n" % len(MUSIC))
+            told = b""
+            while b"\r\n\r\n" not in told:
+                told += await stream.receive_some(65536)
+            assert told.startswith(b"HTTP/1.1 100 ")
+            await stream.send_all(MUSIC)
+            answer = b""
+            while data := await stream.receive_some(65536):
+                answer += data
+        refused = await raw_exchange(client, asked + b"104857600\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 413 " in refused
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nRIFF musi",
+        b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFFFF\r\nRIFF",
+        b"Transfer-Encoding: chunked\r\n\r\n-1\r\nRIFF\r\n0\r\n\r\n",
+        b"Transfer-Encoding: identity, chunked\r\n\r\n4\r\nRIFF\r\n0\r\n\r\n",
+        b"Content-Length: +4\r\n\r\nRIFF",
+        b"Content-Length: 99999999999999999999999\r\n\r\nRIFF",
+    ],
+)
+async def test_bodies_that_lie_are_never_recognized(
+    stage: Stage, uploads: UploadStore, uploads_folder: Path, lie: bytes
+) -> None:
+    """Two lengths, chunks of another size than they say, of an absurd and of a negative one: no audio, and no second request smuggled in."""
+    async with serving(stage, uploads, HttpSettings(port=0, keep_alive_s=0.3, body_idle_s=0.3)) as (client, _):
+        answer = await raw_exchange(client, HEAD + lie)
+        assert b"HTTP/1.1 200 " not in answer
+        assert not stage.calls
+        assert (await client.get("/healthz")).status_code == 200
+        while is_filled(uploads_folder):  # the connection is closed before its request is
+            await trio.lowlevel.checkpoint()
+
+
+async def test_a_form_of_very_many_parts_costs_what_a_form_costs(
+    stage: Stage, uploads: UploadStore, uploads_folder: Path
+) -> None:
+    """Thousands of fields and files: refused, or the first file taken, and nothing is kept of the others."""
+    async with serving(stage, uploads) as (client, _):
+        fields = await client.post("/v1/tracks", files=[(f"f{n}", (None, b"x")) for n in range(2000)])
+        assert (fields.status_code, error_of(fields)["code"]) == (400, "invalid_request")
+        files = await client.post("/v1/recognize", files=[("file", (f"{n}.wav", MUSIC)) for n in range(500)])
+        assert (files.status_code, stage.heard) == (200, [MUSIC])
+        assert not is_filled(uploads_folder)
 
 
 async def test_length_that_lies_long_is_no_request(stage: Stage, uploads: UploadStore, uploads_folder: Path) -> None:

@@ -155,16 +155,20 @@ async def test_what_is_no_job_is_not_told() -> None:
     assert await bench.ask("jobs.list") == {"jobs": []}
 
 
-async def test_a_quick_command_that_takes_long_becomes_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large file that is fingerprinted is told once it has taken a while, as begun when it began."""
-    monkeypatch.setattr(job_book, "LONG_S", 0.0)
+async def test_a_quick_command_that_takes_long_becomes_a_job(autojump_clock: trio.testing.MockClock) -> None:
+    """A large file that is fingerprinted is told once it has taken a while, and not before."""
+    assert autojump_clock
+    for length_s, told in ((job_book.LONG_S - 0.1, []), (job_book.LONG_S + 0.1, ["job.started", "job.ended"])):
 
-    async def work(call: Call) -> None:
-        await call.progress(done_s=5.0, total_s=9.0)
+        async def work(_call: Call, length_s: float = length_s) -> None:
+            await trio.sleep(length_s)
 
-    events = await Bench("fingerprint", work).run()
-    assert [topic for topic, _ in events] == ["job.started", "job.progress", "job.ended"]
-    assert events[0][1]["job"]["progress"] == {"done_s": 5.0, "total_s": 9.0}
+        bench = Bench("fingerprint", work)
+        with bench.hub.subscribe() as subscription:
+            async with bench.serving():
+                await bench.table.call("fingerprint", {}, Call(client=LOCAL))
+            assert [delivery.event.topic for delivery in subscription.queued()] == told
+        assert [job["state"] for job in (await bench.ask("jobs.list"))["jobs"]] == ["done"][: len(told)]
 
 
 async def test_a_job_is_cancelled_by_whoever_could_have_begun_it() -> None:
