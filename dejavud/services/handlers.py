@@ -299,7 +299,7 @@ class Handlers:
             bind_contextvars(source=audio.name)
             tags = Tags(params.title, params.artist, params.album)
             file = TrackFile(audio.path, audio.name, audio.place or audio.name, tags, params.limit_s)
-            ingested = await self._services.ingest.add(file)
+            ingested = await self._services.ingest.add(file, call.progress)
         bind_contextvars(track_id=ingested.track.id, added=ingested.added, n_duplicates=len(ingested.duplicates))
         answer = {"track": track_view(ingested.track), "added": ingested.added}
         return {**answer, "duplicates": duplicates_view(ingested.duplicates)}

@@ -18,8 +18,11 @@ import structlog
 import trio
 
 from dejavud.audio.source import open_regular
-from dejavud.errors import DejavudError, IndexAway, InternalError, ShuttingDown, UnreadableFile
+from dejavud.errors import DejavudError, IndexAway, InternalError, ShuttingDown, Timeout, UnreadableFile
+from dejavud.fingerprint.params import Params
+from dejavud.services.commands import no_progress
 from dejavud.services.duplicate_finder import DuplicateFinder, duplicates_view
+from dejavud.services.jobs import FingerprintedFile, fingerprint_parts
 from dejavud.services.profiles import profile_of
 from dejavud.services.views import track_view
 from dejavud.values import NewTrack
@@ -29,16 +32,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dejavud.fingerprint.classic_params import ClassicParams
-    from dejavud.fingerprint.params import Params
     from dejavud.index.base import Index
+    from dejavud.services.commands import Progress
     from dejavud.services.duplicate_finder import DuplicateTrack
     from dejavud.services.events import EventHub
-    from dejavud.services.jobs import FingerprintedFile
     from dejavud.services.workers import Workers
     from dejavud.values import Tags, Track
 
 log = structlog.get_logger(__name__)
 
+LARGE_BYTES, MAX_LARGE = 32 << 20, 2
+"""Files from half an hour of MP3 on tell how far they are; so many of them at a time, each in a process beside the workers'."""
 _LAST_COMMIT_S = 30.0
 """How long a commit may hold up the end of the daemon."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
@@ -137,15 +141,17 @@ class Ingest:
         self._profile = profile_of(params)
         self._settings = settings or IngestSettings()
         self._finder = DuplicateFinder(index, self._profile)
+        self._large = trio.CapacityLimiter(MAX_LARGE)
         self._send, self._receive = trio.open_memory_channel[_Pending](self._settings.batch_tracks)
 
     def change(self, settings: IngestSettings) -> None:
         """Go by these from the next file on; how many wait to be written stays as it is."""
         self._settings = settings
 
-    async def add(self, file: TrackFile) -> Ingested:
+    async def add(self, file: TrackFile, progress: Progress = no_progress) -> Ingested:
         """Return the track of `file` once it is committed; a content that is known is not decoded again.
 
+        Of a large file `progress` is told how much has been heard (``done_s``, ``total_s``).
         Raises `UnreadableFile`, `UnsupportedAudio`, `NoFingerprint`, `Timeout`, `WorkerDied`, `Busy`, `ShuttingDown` and what
         the index raises.  A caller that is cancelled while it waits for the commit leaves the track to be committed, unless the database is
         away: that is waited for.
@@ -154,22 +160,40 @@ class Ingest:
         known = await self._known(sha1)
         if known:
             return Ingested(known[0], added=False)
-        fingerprinted = await self._workers.process(
-            self._profile.jobs.fingerprint_file,
-            file.path,
-            file.name,
-            self._profile.params,
-            file.limit_s,
-            what=file.name,
-            kind="ingest",
-            timeout_s=self._settings.timeout_s,
-        )
+        is_large = await self._workers.thread(_n_bytes, file.path) >= LARGE_BYTES
+        if is_large and isinstance(self._profile.params, Params):
+            fingerprinted = await self._fingerprint_large(file, self._profile.params, progress)
+        else:
+            fingerprinted = await self._workers.process(
+                self._profile.jobs.fingerprint_file,
+                file.path,
+                file.name,
+                self._profile.params,
+                file.limit_s,
+                what=file.name,
+                kind="ingest",
+                timeout_s=self._settings.timeout_s,
+            )
         pending = _Pending(_entry(file, sha1, fingerprinted))
         try:
             await self._send.send(pending)
         except trio.BrokenResourceError:
             raise ShuttingDown from None
         return await pending.wait()
+
+    async def _fingerprint_large(self, file: TrackFile, params: Params, progress: Progress) -> FingerprintedFile:
+        """Return the fingerprint of a file, in a process of its own that tells how far it is."""
+        async with self._large:
+            with trio.move_on_after(self._settings.timeout_s):
+                parts = self._workers.stream(
+                    fingerprint_parts, file.path, file.name, params, file.limit_s, what=file.name
+                )
+                async with parts as items:
+                    async for item in items:
+                        if isinstance(item, FingerprintedFile):
+                            return item
+                        await progress(done_s=round(item.done_s, 3), total_s=item.total_s)
+        raise Timeout(what=file.name, limit_s=self._settings.timeout_s)
 
     async def _known(self, sha1: str) -> Sequence[Track]:
         """Return the track of this content, where there is one; waits while the database is away."""
@@ -268,6 +292,13 @@ def sha1_of_file(path: Path, name: str) -> str:
             return hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
         except OSError as error:
             raise UnreadableFile(source=name, reason=error.strerror or str(error)) from error
+
+
+def _n_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it went away just now, which whoever opens it says better
+        return 0
 
 
 def _as_answer(error: Exception, entry: NewTrack) -> DejavudError:

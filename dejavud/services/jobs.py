@@ -15,12 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dejavud.errors import DejavudError, InternalError, NoFingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from dejavud.fingerprint.params import Params
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DAEMON_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 """What tells the daemon, and it alone, to stop or to read its configuration again."""
 
+HEARD_S = 60.0
 _EXIT_ORPHANED = 3
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT_BYTES = 32 << 20
@@ -46,6 +47,14 @@ class FingerprintedFile:
     duration_s: float
     constellation: Constellation
     hashes: Hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """How much of a file has been fingerprinted, of how much where it says so."""
+
+    done_s: float
+    total_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +140,15 @@ def no_job() -> None:
 
 
 def fingerprint_file(path: Path, name: str, params: Params, limit_s: float | None) -> FingerprintedFile:
-    """Return the tags and the fingerprint of the file at `path`, which its owner calls `name`.
+    """Return the tags and the fingerprint of the file at `path`, which its owner calls `name`; as `fingerprint_parts`."""
+    *_, fingerprinted = fingerprint_parts(path, name, params, limit_s)
+    return cast("FingerprintedFile", fingerprinted)
+
+
+def fingerprint_parts(
+    path: Path, name: str, params: Params, limit_s: float | None
+) -> Generator[Heard | FingerprintedFile]:
+    """Yield how much of the file at `path` has been heard, about a minute at a time, and at last its tags and fingerprint.
 
     Reads in blocks: memory does not grow with the audio, only with its peaks.  Raises `UnreadableFile`,
     `UnsupportedAudio`, and `NoFingerprint` for audio without a single landmark.
@@ -140,17 +157,22 @@ def fingerprint_file(path: Path, name: str, params: Params, limit_s: float | Non
     from dejavud.audio.tags import read_tags  # noqa: PLC0415
     from dejavud.fingerprint.extractor import TrackExtractor, track_hashes  # noqa: PLC0415
 
-    extractor = TrackExtractor(params)
+    extractor, told_s = TrackExtractor(params), 0.0
     with open_audio(path, name=name, rate_hz=params.rate_hz, limit_s=limit_s) as reader:
+        total_s = reader.info.duration_s
         for block in reader:
             extractor.feed(block)
+            duration_s = params.samples_to_seconds(reader.n_samples)
+            if duration_s >= told_s + HEARD_S:
+                told_s = duration_s
+                yield Heard(duration_s, total_s if limit_s is None or total_s is None else min(total_s, limit_s))
         duration_s = params.samples_to_seconds(reader.n_samples)
     constellation = extractor.finish()
     hashes = track_hashes(constellation, params)
     if not len(hashes):
         reason = f"its {duration_s:.1f} s of audio hold nothing to recognize it by: too short, or silent"
         raise NoFingerprint(source=name, reason=reason)
-    return FingerprintedFile(read_tags(path, name), duration_s, constellation, hashes)
+    yield FingerprintedFile(read_tags(path, name), duration_s, constellation, hashes)
 
 
 def query_file(path: Path, name: str, params: Params, limit_s: float, raw_fallback: bool) -> FingerprintedQuery:  # noqa: FBT001 - jobs cross the process border by position

@@ -17,9 +17,12 @@ from dejavud.errors import (
     InternalError,
     NoFingerprint,
     ShuttingDown,
+    Timeout,
     UnreadableFile,
     UnsupportedAudio,
 )
+from dejavud.services import ingest as ingest_module
+from dejavud.services import jobs
 from dejavud.services.events import EventHub
 from dejavud.services.ingest import Ingest, IngestSettings, sha1_of_file
 from dejavud.services.inline_workers import InlineWorkers
@@ -67,6 +70,45 @@ async def test_a_file_becomes_a_track(tmp_path: Path) -> None:
     assert ingested.track.path == str(path)
     assert ingested.track.duration_s == pytest.approx(3.0, abs=0.01)
     assert [(event.topic, event.data["track"]["id"]) for event in events] == [("track.added", ingested.track.id)]
+
+
+async def test_a_large_file_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Second by second of what is decoded, in a process of its own; the track is the same, to the hash, as without."""
+    monkeypatch.setattr(jobs, "HEARD_S", 1.0)
+    told: list[dict[str, object]] = []
+
+    async def progress(*, must_arrive: bool = False, **figures: object) -> None:
+        assert not must_arrive
+        told.append(figures)
+
+    kept = []
+    for least in (ingest_module.LARGE_BYTES, 1):
+        monkeypatch.setattr(ingest_module, "LARGE_BYTES", least)
+        index = WatchedIndex()
+        ingest = Ingest(index, InlineWorkers(), EventHub(), PARAMS)
+        async with ingesting(ingest):
+            track = (await ingest.add(track_file(music_file(tmp_path, 1, 30.0)), progress)).track
+        kept.append((track.n_hashes, track.n_peaks, track.duration_s, track.title))
+        assert bool(told) is (least == 1)
+    assert kept[0] == kept[1]
+    done = [float(str(figures["done_s"])) for figures in told]
+    assert done == sorted(done)
+    assert 0 < done[0] < done[-1] <= 30.0
+    assert [figures["total_s"] for figures in told] == pytest.approx([30.0] * len(told), abs=0.01)
+
+
+async def test_a_large_file_is_given_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As any other; and one without anything to recognize it by is refused as any other."""
+    monkeypatch.setattr(ingest_module, "LARGE_BYTES", 1)
+    path = music_file(tmp_path, 1)
+    with pytest.raises(Timeout):
+        await Ingest(WatchedIndex(), InlineWorkers(), EventHub(), PARAMS, IngestSettings(timeout_s=0.0)).add(
+            track_file(path)
+        )
+    silent = tmp_path / "silent.wav"
+    write_wav(silent, np.zeros(RATE_HZ, np.float32), RATE_HZ)
+    with pytest.raises(NoFingerprint):
+        await Ingest(WatchedIndex(), InlineWorkers(), EventHub(), PARAMS).add(track_file(silent))
 
 
 async def test_what_is_known_by_content_is_not_added_again(tmp_path: Path) -> None:
