@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _MAX_AGE_S = 600
 _PREFLIGHT = {
     "access-control-allow-methods": "GET, POST, PATCH, DELETE",
-    "access-control-allow-headers": "authorization, content-type, last-event-id, x-request-id",
+    "access-control-allow-headers": "authorization, content-type, last-event-id, prefer, x-request-id",
     "access-control-allow-private-network": "true",
     "access-control-max-age": str(_MAX_AGE_S),
 }
@@ -25,7 +25,7 @@ def headers_for(headers: Iterable[tuple[bytes, bytes]], allowed: Collection[str]
         return []
     return [
         (b"access-control-allow-origin", origin),
-        (b"access-control-expose-headers", b"x-request-id, retry-after"),
+        (b"access-control-expose-headers", b"location, preference-applied, x-request-id, retry-after"),
         (b"vary", b"origin"),
     ]
 
