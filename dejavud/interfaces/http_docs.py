@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     Object = Mapping[str, Any]
 
+_CODE = re.compile("`([^`]*)`")
 _STYLE = """
 :root { color-scheme: light dark; --line: light-dark(#d9d6cd, #333c45); --soft: light-dark(#575e66, #9ca8b3); --tint: light-dark(#f1efe9, #1a2027);
   --get: light-dark(#0b6b62, #62d2c1); --post: light-dark(#1f5f9e, #8fc1f5); --patch: light-dark(#8a4b00, #f2b35e); --delete: light-dark(#a3261b, #ff9d90); }
@@ -43,7 +45,7 @@ def docs_page(document: Object) -> bytes:
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>dejavud: HTTP</title><style>{_STYLE}</style></head><body><main><h1>dejavud {_text(document['info']['version'])}: HTTP</h1>",
-        f"<p>{_text(document['info']['description'])}</p>",
+        f"<p>{_prose(document['info']['description'])}</p>",
         '<p>For programs: <a href="openapi.json">openapi.json</a>, OpenAPI 3.1.</p>',
         *_contents([*tags, "shapes"]),
         *(part for tag, operations in tags.items() for part in _tag(tag, operations)),
@@ -78,14 +80,14 @@ def _tag(tag: str, operations: Iterable[tuple[str, str, Object]]) -> Iterator[st
         yield "<h3>Answers</h3><table><tbody>"
         for status, answer in operation["responses"].items():
             kinds = " ".join(part for kind, body in answer["content"].items() for part in _content(kind, body))
-            yield f'<tr><th scope="row">{status}</th><td>{_text(answer["description"])}</td><td>{kinds}</td></tr>'
+            yield f'<tr><th scope="row">{status}</th><td>{_prose(answer["description"])}</td><td>{kinds}</td></tr>'
         yield "</tbody></table></div></details>"
 
 
 def _parameters(parameters: Iterable[Object]) -> Iterator[str]:
     rows = [
         f'<tr><th scope="row"><code>{_text(each["name"])}</code></th><td>{_text(each["in"])}</td><td>{_described(each["schema"])}'
-        f"{' ' + _text(each['description']) if 'description' in each else ''}</td></tr>"
+        f"{' ' + _prose(each['description']) if 'description' in each else ''}</td></tr>"
         for each in parameters
     ]
     if rows:
@@ -136,6 +138,11 @@ def _described(schema: Object) -> str:
 
 def _anchor(name: str) -> str:
     return _text(name.replace(" ", "-"))
+
+
+def _prose(text: str) -> str:
+    """Return a text whose code stands between backquotes."""
+    return _CODE.sub(r"<code>\1</code>", _text(text))
 
 
 def _text(value: object) -> str:
