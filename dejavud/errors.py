@@ -227,7 +227,9 @@ class PageNotFound(DejavudError):
     """No page of the same question ended with this cursor."""
 
     code = "page_not_found"
-    template = "'cursor' is not one that a page of the same question, in the same order, ended with: start again without it"
+    template = (
+        "'cursor' is not one that a page of the same question, in the same order, ended with: start again without it"
+    )
 
 
 class NothingSelected(DejavudError):

@@ -17,8 +17,8 @@ from synthetic import synthesize, write_wav
 from dejavud.audio.microphone import Microphone, list_devices, open_microphone
 from dejavud.audio.portaudio import Device, Recording
 from dejavud.errors import MicrophoneUnavailable
-from dejavud.services.microphones import Microphones
 from dejavud.services.inline_workers import InlineWorkers
+from dejavud.services.microphones import Microphones
 
 if TYPE_CHECKING:
     from fixtures_sound import SoundCard
