@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,6 @@ from dejavud.values import Constellation, Hashes, TrackEdit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dejavud.values import NewTrack
 
@@ -512,4 +512,4 @@ def test_archives_are_for_clients_of_this_machine(full: ArchiveBench, file: Path
         with pytest.raises(InvalidRequest, match="local control socket"):
             full.ask(command, file, local=False)
     with pytest.raises(InvalidRequest, match="absolute"):
-        trio.run(full.table.call, "backup", {"file": "library"}, None)
+        full.ask("backup", Path("library"))

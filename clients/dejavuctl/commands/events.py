@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Iterator, Mapping
 
+    from dejavuctl.keys import KeyFile
     from dejavuctl.session import Session
 
 _LEVELS = "meter."
@@ -60,7 +61,7 @@ def run(options: Namespace, session: Session) -> int:
     endpoint = options.events or ask_endpoint(session)
     prefixes = [*options.prefixes, *options.topic]
     if options.after is None:
-        events = subscribe(session, endpoint, prefixes)
+        events = subscribe(endpoint, prefixes, session.key)
     else:
         events = resume(session, endpoint, prefixes, options.after)
     wanted = (event for event in events if not is_level(event) or any(map(is_level_topic, prefixes)))
@@ -80,11 +81,14 @@ def ask_endpoint(session: Session) -> str:
         return session.events_endpoint(connection.call("status", {}))
 
 
-def subscribe(session: Session, endpoint: str, prefixes: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield events whose topic begins with one of `prefixes` (any, where there are none); raises `NoDaemon` at their end."""
+def subscribe(endpoint: str, prefixes: list[str], key: KeyFile | None = None) -> Iterator[dict[str, Any]]:
+    """Yield events whose topic begins with one of `prefixes` (any, where there are none); raises `NoDaemon` at their end.
+
+    key : by which a daemon of another machine is asked.
+    """
     from dejavuctl.subscription import Subscription  # noqa: PLC0415 - zmq is slow to import, --help needs none
 
-    with Subscription(endpoint, prefixes, session.key) as subscription:
+    with Subscription(endpoint, prefixes, key) as subscription:
         for frames in subscription:
             yield _decoded(endpoint, frames)
 

@@ -81,7 +81,8 @@ def _print_lines(options: Namespace, session: Session) -> int:
     if not listeners:
         session.out.remark("the daemon listens to nothing yet; see dejavuctl listen add --help")
     n_ended = 0
-    for event in subscribe(session, endpoint, ["match.started", "match.updated", "match.ended", "listener."]):
+    topics = ["match.started", "match.updated", "match.ended", "listener."]
+    for event in subscribe(endpoint, topics, session.key):
         data, topic = event.get("data") or {}, str(event.get("topic"))
         if options.listener not in (None, data.get("listener")):
             continue
