@@ -300,9 +300,7 @@ async def test_events_leave_in_order_to_the_very_end(place: Place) -> None:
                 daemon.process.terminate()
                 assert await daemon.ended() == 0
             heard: list[dict[str, Any]] = []
-            while (
-                not heard or heard[-1]["topic"] != "job.ended"
-            ):  # of the track in flight, which took long enough to be told as a job
+            while sum(event["topic"] == "track.added" for event in heard) < 2:  # what takes long is told as a job, too
                 heard.append(json.loads(subscriber.recv_multipart()[1]))
     told = [event["topic"] for event in heard if not event["topic"].startswith("job.")]
     assert told == ["track.added", "daemon.stopping", "track.added"]
