@@ -31,7 +31,7 @@ _AT_ONCE = 100
 _PACE_S = 0.001
 """Between two sends of a stream, for each subscriber there is: the more there are, the more events a send has.  A send costs the loop
 a tenth to a fifth of a millisecond, so that all streams together take a fifth of it at most, and the first event after a pause leaves at once."""
-_A_TURN = 32
+_A_TURN = 8
 """Streams that send in one turn of the event loop: a thousand that have something to say make nobody else wait for all of them."""
 
 
