@@ -151,10 +151,10 @@ class Limits:
 
     upload_bytes: int = 256 << 20
     upload_s: float = 600.0
-    uploads: int = 256
+    uploads: int = 512
     query_s: float = 60.0
     ingest_s: float = 600.0
-    waiting: int = 256
+    waiting: int = 1024
     client_requests: int = 128
     client_rate: float = 100.0
 
