@@ -28,7 +28,9 @@ from dejavud.services.server_paths import ServerPaths
 from dejavud.services.url_guard import UrlGuard
 
 if TYPE_CHECKING:
+    from dejavud.composing import Rules
     from dejavud.config import Config
+    from dejavud.fingerprint.classic_params import ClassicParams
     from dejavud.hooks.supervisor import Hooks
     from dejavud.index.open import KeptIndex
     from dejavud.services.constellations import ConstellationCache
@@ -55,15 +57,7 @@ def services_of(
     folder, params = Path(config.data.dir), profile.params
     library, guard = Library(index, workers, hub), UrlGuard(config.security.url_networks)
     microphones = Microphones(workers, profile.microphone_hz, list_devices=list_devices)
-    listeners = Listeners(
-        workers,
-        hub,
-        params,
-        library=rules.library,
-        settings=rules.listen,
-        kept_in=folder / "listeners.json",
-        guard=guard,
-    )
+    listeners = _listeners(workers, hub, params, rules, folder=folder, guard=guard)
     hear = listeners.new_hearing if isinstance(params, Params) else None
     recognizer = Recognizer(
         index,
@@ -77,15 +71,6 @@ def services_of(
         hear=hear,
         constellations=constellations,
     )
-    scanner = Scanner(
-        index,
-        workers,
-        params,
-        constellations=constellations,
-        match=rules.scan_match,
-        settings=rules.scanner,
-        guard=guard,
-    )
     parts = LibraryParts(index, workers, hub, profile, constellations, kept.history)
     kept_plays = HistorySettings(config.history.enabled, config.history.keep_days)
     return Services(
@@ -95,7 +80,15 @@ def services_of(
         recorder=PlayRecorder(kept.history, workers, hub, kept_plays, listeners=listeners.view, folder=folder),
         recognizer=recognizer,
         live_queries=LiveQueries(recognizer, workers, index, uploads, hear=hear),
-        scanner=scanner,
+        scanner=Scanner(
+            index,
+            workers,
+            params,
+            constellations=constellations,
+            match=rules.scan_match,
+            settings=rules.scanner,
+            guard=guard,
+        ),
         microphones=microphones,
         listeners=listeners,
         migrator=Migrator(index, workers, hub, params),
@@ -107,6 +100,13 @@ def services_of(
         params=params,
         daemon=daemon,
     )
+
+
+def _listeners(
+    workers: Workers, hub: EventHub, params: Params | ClassicParams, rules: Rules, *, folder: Path, guard: UrlGuard
+) -> Listeners:
+    kept_in = folder / "listeners.json"
+    return Listeners(workers, hub, params, library=rules.library, settings=rules.listen, kept_in=kept_in, guard=guard)
 
 
 def microphone_watch(services: Services, config: Config) -> MicrophoneWatch:
