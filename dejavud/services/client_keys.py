@@ -14,6 +14,7 @@ import trio
 
 from dejavud.errors import InvalidConfig, InvalidRequest, KeyNotFound
 from dejavud.services.clients import Client, Scope
+from dejavud.services.tokens import scopes_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -82,11 +83,7 @@ class AddKey:
         if not _KEY.fullmatch(self.key):
             msg = "'key' is a public CURVE key, 40 characters (Z85): dejavuctl keys new makes one"
             raise ValueError(msg)
-        unknown = sorted(set(self.scopes) - set(Scope))
-        if unknown or not self.scopes:
-            known = ", ".join(Scope)
-            msg = f"'scopes' is a list of {known}" + (f", not {unknown[0][:40]!r}" if unknown else "; it is empty")
-            raise ValueError(msg)
+        scopes_of(self.scopes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +171,9 @@ class ClientKeys:
                 raise InvalidRequest(reason="this is the daemon's own key: a client needs one of its own")
             if len(self._by_key) >= MAX_KEYS:
                 raise InvalidRequest(reason=f"there are {MAX_KEYS} keys, which is all that there may be")
-            scopes = frozenset(map(Scope, params.scopes))
-            added = ClientKey(params.name, params.key, scopes, datetime.now(UTC).isoformat(timespec="seconds"))
+            added = ClientKey(
+                params.name, params.key, scopes_of(params.scopes), datetime.now(UTC).isoformat(timespec="seconds")
+            )
             await self._write({**self._by_key, added.public: added}, pair)
         log.info("key_added", key_name=added.name, scopes=added.view["scopes"])
         return {"key": added.view, **await self._way_in()}
