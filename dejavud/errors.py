@@ -383,6 +383,12 @@ class UnwritableFile(DejavudError):
     template = "{path} cannot be written: {reason}; the daemon runs as {user} and may write in {folder}, for one"
 
 
+class NotRemembered(UnwritableFile):
+    """What was changed holds until the daemon ends, as its file cannot be written."""
+
+    template = "the listeners will not be so after a restart: {path} cannot be written: {reason}"
+
+
 class DiskFull(DejavudError):
     """There is no room for the file that the daemon was asked to write."""
 

@@ -1,16 +1,11 @@
-"""Where listeners hear: sources as one writes them, and the file in which they are remembered."""
+"""Where listeners hear: sources as one writes them."""
 
 from __future__ import annotations
 
-import json
-import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import structlog
+from typing import TYPE_CHECKING
 
 from dejavud.audio.address import Way, check_url, url_without_password
 from dejavud.audio.pcm_format import PcmFormat
@@ -18,11 +13,7 @@ from dejavud.errors import InvalidRequest
 from dejavud.services import listen_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from dejavud.fingerprint.params import Params
-
-log = structlog.get_logger(__name__)
 
 SOURCES = "mic, mic:DEVICE, http://…, https://…, rtsp://…, /PATH of a file or a pipe, realtime:/PATH, or pcm:ENCODING:RATE:CHANNELS"
 
@@ -111,31 +102,3 @@ def parse_source(text: str, *, is_trusted: bool = True) -> Source:
         reason = f"{text[:200]!r} is no source: it is {SOURCES}"
         raise InvalidRequest(reason=reason)
     return source
-
-
-def read_kept(path: Path) -> Sequence[Mapping[str, Any]]:
-    """Return what is remembered; a file that cannot be read is said, and left as it is until the next listener is added."""
-    if not path.exists():
-        return ()
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return [one for one in kept if isinstance(one["name"], str) and isinstance(one["source"], str)]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        log.warning("listeners_not_remembered", file=str(path), reason=str(error))
-        return ()
-
-
-def write_kept(path: Path, kept: Sequence[Mapping[str, Any]]) -> None:
-    """Write the file whole or not at all; only the daemon's user may read it, as addresses may hold passwords."""
-    beside = path.with_suffix(".new")
-    with _private(beside) as file:
-        file.write(json.dumps(kept, indent=1).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-@contextmanager
-def _private(path: Path) -> Iterator[Any]:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        yield file

@@ -19,6 +19,7 @@ from dejavud.errors import (
     IndexUnavailable,
     InvalidRequest,
     NotListening,
+    NotRemembered,
     SourceStalled,
     Timeout,
 )
@@ -78,13 +79,17 @@ class ListenSettings:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What listeners work with."""
+    """What listeners work with.
+
+    remember : writes down how those are that are remembered; raises `NotRemembered`.
+    """
 
     workers: Workers
     hub: EventHub
     library: Library
     settings: ListenSettings
     guard: UrlGuard
+    remember: Callable[[], Awaitable[None]]
 
 
 class Listener:
@@ -118,7 +123,7 @@ class Listener:
             parts.library,
             parts.settings,
         )
-        self._guard = parts.guard
+        self._guard, self._remember = parts.guard, parts.remember
         self._meter = Meter(parts.hub, parts.workers, parts.library)
         self._base = 0  # of the source's frame 0 on the listener's clock
         self._untold: deque[Change] = deque(maxlen=MAX_UNTOLD)
@@ -133,8 +138,8 @@ class Listener:
         self._settings = replace(parts.settings, rules=self._settings.rules)
 
     def pause(self, *, paused: bool) -> None:
-        """Close its source, or have it hear again."""
-        self.paused = paused
+        """Close its source, or have it hear again, what has ended from its beginning."""
+        self.paused, self.is_over = paused, False
         self._interrupt()
 
     def remove(self) -> None:
@@ -199,7 +204,7 @@ class Listener:
         await self._finish()
         self._turn("paused" if self.paused else "ended")
         await self._wake.wait()
-        self.state, self.is_over = "starting", False
+        self.state = "starting"
 
     async def _heard_to_the_end(self, helpers: trio.Nursery) -> str | None:
         """Hear until the source fails, and return why; None when it ended in order, or was told to."""
@@ -225,8 +230,17 @@ class Listener:
             elif self.source.comes_back:
                 return "it has ended"
             else:
-                self.is_over = True
+                await self._note_end()
         return None
+
+    async def _note_end(self) -> None:
+        """Take note that its file was heard to the end: it is not heard again by itself, after a restart neither."""
+        self.is_over = True
+        if self.remembered:
+            try:
+                await self._remember()
+            except NotRemembered as error:
+                log.warning("listeners_not_remembered", reason=error.message)
 
     @property
     def _is_guarded(self) -> bool:

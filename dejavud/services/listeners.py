@@ -15,7 +15,8 @@ from dejavud.errors import DejavudError, InvalidRequest, ListenerExists, Listene
 from dejavud.fingerprint.params import Params
 from dejavud.services.heard_peaks import peaks_view
 from dejavud.services.hearing import Hearing, Library
-from dejavud.services.listen_sources import parse_source, read_kept, write_kept
+from dejavud.services.listen_memory import ListenerMemory, Remembered
+from dejavud.services.listen_sources import parse_source
 from dejavud.services.listen_views import listener_view
 from dejavud.services.listener import Listener, ListenSettings, Surroundings
 from dejavud.services.url_guard import UrlGuard
@@ -59,8 +60,8 @@ class Listeners:
         self._workers = workers
         self._params = params
         self.guard = guard or UrlGuard()
-        self._parts = Surroundings(workers, hub, library, settings, self.guard)
-        self._kept_in = kept_in
+        self._memory = ListenerMemory(workers, kept_in)
+        self._parts = Surroundings(workers, hub, library, settings, self.guard, self._remember)
         self._ids = itertools.count(1)
         self._listeners: dict[str, Listener] = {}
         self._nursery: trio.Nursery | None = None
@@ -72,44 +73,56 @@ class Listeners:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for name, source in configured:
-                await self._begin(name, source, remembered=False, paused=False)
-            for kept in await self._remembered():
-                if kept["name"] not in self._listeners:
-                    await self._begin(
-                        kept["name"],
-                        kept["source"],
-                        remembered=True,
-                        paused=bool(kept.get("paused")),
-                        is_trusted=bool(kept.get("trusted", True)),
-                    )
+                self._begin(Remembered(name, source), remembered=False)
+            for one in await self._memory.read():
+                if not self._begin(one, remembered=True):
+                    self._memory.leave_out(one)
             task_status.started()
             await trio.sleep_forever()
 
-    async def _begin(self, name: str, source: str, *, remembered: bool, paused: bool, is_trusted: bool = True) -> None:
-        """Add a listener; one that is refused is said, and the daemon goes on without it."""
+    def _begin(self, one: Remembered, *, remembered: bool) -> bool:
+        """Start a listener and return True; one that is refused is said, and the daemon goes on without it."""
         try:
-            await self.add(name, source, remembered=remembered, paused=paused, is_trusted=is_trusted)
+            self._start(self._new(one, remembered=remembered))
         except DejavudError as error:
-            log.error("listener_refused", listener=name, reason=error.message)  # noqa: TRY400 - said whole by its message
+            log.error("listener_refused", listener=one.name, reason=error.message)  # noqa: TRY400 - said whole by its message
+            return False
+        return True
 
     async def add(
         self, name: str, source: str, *, remembered: bool = True, paused: bool = False, is_trusted: bool = True
     ) -> Listener:
-        """Return a new listener, started; raises `InvalidRequest` for a name that is taken or a source that is none.
+        """Return a new listener, started; raises `InvalidRequest` for a name or source that is none, `ListenerExists`, `TooManyListeners` and `NotRemembered`.
 
         is_trusted : wherever an address leads is all right with whom this is for.
         """
+        listener = self._new(Remembered(name, source, paused, is_trusted), remembered=remembered)
+        if remembered:
+            try:
+                await self._remember()
+            except BaseException:
+                if self._listeners.get(name) is listener:
+                    del self._listeners[name]
+                raise
+        self._start(listener)
+        return listener
+
+    def _new(self, one: Remembered, *, remembered: bool) -> Listener:
+        """Return a listener that has its name and does not run yet; raises as `add` does."""
         hearing = self.new_hearing()
-        self._check_name(name)
+        self._check_name(one.name)
+        source = parse_source(one.source, is_trusted=one.trusted)
+        listener = Listener(one.name, source, hearing, self._parts, remembered=remembered, paused=one.paused)
+        listener.is_over = one.over
+        self._listeners[one.name] = listener
+        return listener
+
+    def _start(self, listener: Listener) -> None:
+        """Have a listener run; what it logs is no part of the request that added it."""
         if self._nursery is None:
             msg = "listeners are added while `serve` runs"
             raise RuntimeError(msg)
-        parsed = parse_source(source, is_trusted=is_trusted)
-        listener = Listener(name, parsed, hearing, self._parts, remembered=remembered, paused=paused)
-        self._listeners[name] = listener
-        Context().run(self._nursery.start_soon, listener.run)  # what it logs is no part of the request that added it
-        await self._remember()
-        return listener
+        Context().run(self._nursery.start_soon, listener.run)
 
     def change(self, library: Library, settings: ListenSettings) -> None:
         """Go by these from now on; see `Listener.change` for those that are there."""
@@ -134,10 +147,10 @@ class Listeners:
         One that somebody removed meanwhile comes back only where its source changed.
         """
         for name in [name for name, source in before.items() if now.get(name) != source and name in self._listeners]:
-            await self.remove(name)
+            self._listeners.pop(name).remove()
         for name, source in now.items():
             if before.get(name) != source:
-                await self._begin(name, source, remembered=False, paused=False)
+                self._begin(Remembered(name, source), remembered=False)
 
     def new_hearing(self) -> Hearing:
         """Return what follows one more source; raises `InvalidRequest` where the library's profile is not to be listened for."""
@@ -161,17 +174,23 @@ class Listeners:
             raise TooManyListeners(n=len(self._listeners))
 
     async def remove(self, name: str) -> None:
-        """Stop a listener and forget it; raises `ListenerNotFound`."""
-        self._named(name).remove()
+        """Stop a listener and forget it; raises `ListenerNotFound`, and `NotRemembered` where it will be back after a restart."""
+        listener = self._named(name)
+        listener.remove()
         del self._listeners[name]
-        await self._remember()
+        if self._memory.forget(name) or listener.remembered:
+            await self._remember()
 
     async def pause(self, name: str, *, paused: bool) -> Listener:
-        """Have a listener hear nothing, its device closed, or hear again; raises `ListenerNotFound`."""
+        """Have a listener hear nothing, its device closed, or hear again, a file that has ended from its beginning.
+
+        Raises `ListenerNotFound`, and `NotRemembered` where it will be as before after a restart.
+        """
         listener = self._named(name)
-        if listener.paused != paused:
+        if listener.paused != paused or (listener.is_over and not paused):
             listener.pause(paused=paused)
-            await self._remember()
+            if listener.remembered:
+                await self._remember()
         return listener
 
     @contextmanager
@@ -210,14 +229,9 @@ class Listeners:
     # -- remembering ------------------------------------------------------------------------------------------------
 
     async def _remember(self) -> None:
-        if self._kept_in is None:
-            return
-        kept = [
-            {"name": one.name, "source": one.source.text, "paused": one.paused, "trusted": one.source.is_trusted}
-            for one in self._listeners.values()
-            if one.remembered
-        ]
-        await self._workers.thread(write_kept, self._kept_in, kept)
+        await self._memory.write(self._remembered)
 
-    async def _remembered(self) -> Sequence[Mapping[str, Any]]:
-        return () if self._kept_in is None else await self._workers.thread(read_kept, self._kept_in)
+    def _remembered(self) -> Iterator[Remembered]:
+        for one in self._listeners.values():
+            if one.remembered:
+                yield Remembered(one.name, one.source.text, one.paused, one.source.is_trusted, one.is_over)

@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from dejavud.errors import DejavudError, InvalidRequest, TokenNotFound, UnwritableFile
-from dejavud.services.listen_sources import write_kept
+from dejavud.services.listen_memory import write_private
 from dejavud.services.tokens import FILE, MAX_TOKENS, Token, check_name, digest_of, new_token, record_of, scopes_of
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class TokenStore:
         """Have the file hold these; raises `UnwritableFile`."""
         try:
             with trio.CancelScope(shield=True):
-                await self._workers.thread(write_kept, self._path, [record_of(token) for token in tokens])
+                await self._workers.thread(write_private, self._path, [record_of(token) for token in tokens])
         except OSError as error:
             user, folder = os.getuid(), self._path.parent
             raise UnwritableFile(path=self._path, reason=error.strerror, user=user, folder=folder) from error

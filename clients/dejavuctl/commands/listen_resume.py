@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dejavuctl.listeners import OneListener
 
-DESCRIPTION = "Has a paused listener hear again."
+DESCRIPTION = "Has a paused listener hear again, and one whose file has ended hear that once more."
 EXAMPLES = """\
 examples:
   dejavuctl listen resume kitchen
