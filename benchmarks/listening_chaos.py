@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 
 RECOVER_S = 40.0
+REST_S = 15.0
 SETTLE_S = 30.0
+"""How long what was in use may take to be let go of: a feed whose sender left without a word is kept for ten seconds after its listener, to tell why."""
 _POLL_S = 0.05
 
 ENVIRONMENT = {
@@ -88,9 +90,9 @@ class Outcome:
 
 
 def listen_through_chaos(
-    n_rounds: int, seed: int, tell: Callable[[str], None] = lambda _: None, settle_s: float = SETTLE_S
+    n_rounds: int, seed: int, tell: Callable[[str], None] = lambda _: None, rest_s: float = REST_S
 ) -> Outcome:
-    """Return what became of `n_rounds` rounds; `settle_s` is how long threads and workers may take to end."""
+    """Return what became of `n_rounds` rounds; `rest_s` is how long the daemon is left alone before it is first looked at."""
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="chaos") as name, own_daemon(environment=ENVIRONMENT) as daemon:
         folder = Path(name)
@@ -104,12 +106,13 @@ def listen_through_chaos(
                     for kind, source in sources.items():
                         source.play(0)
                         _until_heard(connection, kind, 0)
-                outcome.before = _held(daemon, None, settle_s / 2)
+                time.sleep(rest_s)
+                outcome.before = _held(daemon)
                 with _listened(connection, sources):
                     chaos = Chaos(daemon, connection, sources, random.Random(seed), outcome)  # noqa: S311 - the same faults again
                     for number in range(1, n_rounds + 1):
                         tell(chaos.round(number))
-            outcome.after = _held(daemon, outcome.before, settle_s)
+            outcome.after = _settled(daemon, outcome.before)
             clip = write_wav(folder / "clip.wav", piece(3)[2 * RATE_HZ : 6 * RATE_HZ], RATE_HZ)
             found = connection.call("recognize", {"path": str(clip)})["matches"]
             outcome.recognizes = bool(found) and found[0]["track"]["title"] == "3"
@@ -179,14 +182,19 @@ def _until_heard(connection: Connection, name: str, n: int) -> float | None:
     return None
 
 
-def _held(daemon: OwnDaemon, before: dict[str, int] | None, settle_s: float) -> dict[str, int]:
-    """Return what the daemon holds after `settle_s`, or as soon as that is no more than before."""
-    deadline = time.monotonic() + settle_s
+def _held(daemon: OwnDaemon) -> dict[str, int]:
+    """Return what the daemon holds."""
+    held = {**daemon.status()["process"], "n_processes": len(daemon.workers())}
+    held["n_descriptors"] -= _WORKER_DESCRIPTORS * held["n_processes"]
+    return held
+
+
+def _settled(daemon: OwnDaemon, before: dict[str, int]) -> dict[str, int]:
+    """Return what the daemon holds as soon as that is no more than before, or after `SETTLE_S`."""
+    deadline = time.monotonic() + SETTLE_S
     while True:
-        held = {**daemon.status()["process"], "n_processes": len(daemon.workers())}
-        held["n_descriptors"] -= _WORKER_DESCRIPTORS * held["n_processes"]
-        is_settled = before is not None and all(held[name] - before[name] <= SLACK[name] for name in SLACK)
-        if is_settled or time.monotonic() > deadline:
+        held = _held(daemon)
+        if all(held[name] - before[name] <= SLACK[name] for name in SLACK) or time.monotonic() > deadline:
             return held
         time.sleep(0.5)
 

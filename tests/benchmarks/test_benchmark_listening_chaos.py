@@ -26,7 +26,7 @@ def _benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 - a modu
 
 def test_sources_that_break_are_heard_again_and_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A station, a camera, a pipe and a sender, each broken several times: all are recognized again, and the daemon holds what it held."""
-    outcome = _benchmark(monkeypatch).listen_through_chaos(10, seed=4, settle_s=8.0)
+    outcome = _benchmark(monkeypatch).listen_through_chaos(10, seed=4, rest_s=4.0)
     assert outcome.is_clean, outcome.report()
     assert len(outcome.recovered_s) == 10
 
