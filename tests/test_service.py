@@ -119,10 +119,12 @@ async def test_workers_that_hang_are_replaced_and_a_pool_that_hangs_is_told_of(p
         await until(lambda: n_fed(daemon))
         [worker] = daemon.workers()
         os.kill(worker, signal.SIGSTOP)
+        await until(lambda: worker not in daemon.workers())
         n_before = n_fed(daemon)
         await until(lambda: n_fed(daemon) > n_before)
-        assert worker not in daemon.workers()
-        assert [line["patience_s"] for line in events(daemon, "worker_stalled")] == [WATCHDOG_S / PROOFS]
+        # On a busy machine the next one may take longer to start than there is patience, and be replaced as well.
+        assert {line["patience_s"] for line in events(daemon, "worker_stalled")} == {WATCHDOG_S / PROOFS}
+        n_told = len(events(daemon, "workers_do_not_answer"))
 
         async def stop_whatever_starts() -> None:
             while True:
@@ -132,7 +134,7 @@ async def test_workers_that_hang_are_replaced_and_a_pool_that_hangs_is_told_of(p
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop_whatever_starts)
-            await until(lambda: len(events(daemon, "workers_do_not_answer")) > 1)
+            await until(lambda: len(events(daemon, "workers_do_not_answer")) > n_told)
             n_before = n_fed(daemon)
             await trio.sleep(
                 2.5 * WATCHDOG_S / PROOFS
