@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dejavuctl.output import clock, printable, track_name
@@ -37,7 +38,10 @@ def _heard(view: Mapping[str, Any]) -> list[str]:
     """Return what a listener hears, the tracks first, and what is amiss."""
     parts = [f"plays {play_text(play)}" for play in view.get("plays", ())]
     if view.get("reason"):
-        parts.append(printable(view["reason"]))
+        parts.append(printable(reason_text(view)))
+    if view.get("next_try_at"):
+        wait_s = (datetime.fromisoformat(view["next_try_at"]) - datetime.now(UTC)).total_seconds()
+        parts.append(f"next try in {wait_s:.0f} s" if wait_s >= 1 else "next try now")
     if view.get("format"):
         parts.append(printable(view["format"]))
     if view.get("level_db") is not None:
@@ -47,8 +51,13 @@ def _heard(view: Mapping[str, Any]) -> list[str]:
     if (view.get("lag_s") or 0) >= LATE_S:
         parts.append(f"{view['lag_s']:.0f} s late")
     if view.get("n_overruns"):
-        parts.append(f"{view['n_overruns']} overruns")
+        parts.append(f"{view['n_overruns']} overrun{'s' if view['n_overruns'] != 1 else ''}")
     return parts
+
+
+def reason_text(view: Mapping[str, Any]) -> str:
+    """Return why a listener is as it is, without the source again, beside which it stands."""
+    return str(view["reason"]).removeprefix(f"{view['source']} ").removeprefix(f"{view['source']}: ")
 
 
 def play_text(play: Mapping[str, Any]) -> str:

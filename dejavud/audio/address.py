@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -18,6 +19,11 @@ _SPECIAL = tuple(map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002
 """Of these: tunnels to IPv4 (Teredo, 6to4), which may lead anywhere, protocols and examples."""
 
 SCHEMES = ("http", "https", "rtsp", "rtsps")
+
+_SECRET_VALUE = re.compile(
+    r"(?i)([?&;][^=&;#]*(?:pas|pwd|secret|token|key|auth|sig|cred|session|user|usr|login)[^=&;#]*|[?&;](?:u|p|pw|sid))=[^&;#]*"
+)
+"""What lets somebody in, as cameras, media servers and signed addresses have it behind the question mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,11 @@ def check_url(url: str) -> None:
         host = parts.hostname
     except ValueError as error:  # a bracket without its other half
         raise UnsupportedUrl(url=url_without_password(url)[:200], reason=f"this is not an address ({error})") from None
+    try:
+        _ = parts.port
+    except ValueError:  # which would tell what stands there: a part of a password, perhaps
+        reason = "what follows the host is no port; in user and password @ / ? # and % are written as %40 %2F %3F %23 and %25"
+        raise UnsupportedUrl(url=url_without_password(url)[:200], reason=reason) from None
     if parts.scheme not in SCHEMES:
         reason = f"addresses begin with {', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://"
         raise UnsupportedUrl(url=url_without_password(url)[:200], reason=reason)
@@ -56,7 +67,16 @@ def is_public(address: Address) -> bool:
 
 
 def url_without_password(url: str) -> str:
-    """Return `url` as it may be shown: without user and password."""
+    """Return `url` as it may be shown: without user and password, a token among its parameters, and what never leaves this machine (its fragment).
+
+    Of one whose password was written as it is, with a slash in it, what is left is what follows the last @.
+    """
     scheme, mark, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
+    if not mark:
+        return url.rpartition("@")[2]
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        rest = authority.rpartition("@")[2] + rest[len(authority) :]
+    elif not re.fullmatch(r"[^:]*(:[0-9]*)?|\[.*\](:[0-9]*)?", authority):
+        rest = rest.rpartition("@")[2]
+    return scheme + mark + _SECRET_VALUE.sub(r"\1=***", rest.partition("#")[0])

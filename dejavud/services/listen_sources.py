@@ -33,7 +33,7 @@ class Source:
     @property
     def shown(self) -> str:
         """Return it without a password."""
-        return url_without_password(self.text) if "://" in self.text else self.text
+        return url_without_password(self.text) if self.is_address else self.text
 
     @property
     def is_path(self) -> bool:
@@ -99,6 +99,6 @@ def parse_source(text: str, *, is_trusted: bool = True) -> Source:
         except ValueError as error:
             raise InvalidRequest(reason=f"{text[:200]!r} is no source: {error}") from None
     elif not (source.is_path or text == "mic" or (text.startswith("mic:") and len(text) > len("mic:"))):
-        reason = f"{text[:200]!r} is no source: it is {SOURCES}"
+        reason = f"{url_without_password(text)[:200]!r} is no source: it is {SOURCES}"
         raise InvalidRequest(reason=reason)
     return source

@@ -216,7 +216,7 @@ class Listener:
                 if self.feed is not None:
                     await self._hear_feed(self.feed, helpers)
                     return None
-                self._turn("starting")
+                self._turn("starting", self.reason if self.state == "retrying" else "")
                 async with self._guard.way(self.source.text) if self._is_guarded else nullcontext() as way:
                     params, settings = self.hearing.params, self._settings
                     await self._hear(self.source.job(params, settings.silence_db, settings.stall_s, way))

@@ -166,7 +166,7 @@ class Listeners:
         """Raise `InvalidRequest` unless there may be one more listener, of this name."""
         if not name.isprintable() or not 0 < len(name) <= MAX_NAME or name != name.strip():
             raise InvalidRequest(
-                reason=f"{name[:80]!r} is no name for a listener: up to {MAX_NAME} printable characters"
+                reason=f"{name[:80]!r} is no name for a listener: up to {MAX_NAME} printable characters, and no space at either end"
             )
         if name in self._listeners:
             raise ListenerExists(name=name, source=self._listeners[name].source.shown)

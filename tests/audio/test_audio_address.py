@@ -55,14 +55,38 @@ def test_a_refused_address_shows_no_password() -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["http://me:s3/cret@host/live", "http://me:s3?cret@host", "rtsp://me:s3#cret@host/1", "http://host:99999/"]
+)
+def test_a_password_that_is_not_encoded_is_refused_and_said_how_to_be(url: str) -> None:
+    """What it would mistake for a host and a path tells how user and password are written, and shows neither."""
+    with pytest.raises(UnsupportedUrl, match="%2F") as caught:
+        check_url(url)
+    assert "s3" not in caught.value.message
+    assert "cret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("http://me:pw@host/a@b", "http://host/a@b"),
         ("http://host:80/a", "http://host:80/a"),
+        ("http://[::1]:80/a@b?x=1", "http://[::1]:80/a@b?x=1"),
         ("http://me:p@ss@host", "http://host"),
+        ("http://me:pw@host?x=a/b@c", "http://host?x=a/b@c"),
         ("no address", "no address"),
+        ("me:pw@host/live", "host/live"),
+        (
+            "rtsp://cam/1?channel=2&user=me&password=pw&subtype=0",
+            "rtsp://cam/1?channel=2&user=***&password=***&subtype=0",
+        ),
+        (
+            "https://cdn/a.m3u8?Policy=x;Signature=y&X-Amz-Credential=z",
+            "https://cdn/a.m3u8?Policy=x;Signature=***&X-Amz-Credential=***",
+        ),
+        ("http://host/a?access_token=t&p=pw&sid=", "http://host/a?access_token=***&p=***&sid=***"),
+        ("http://host/a?x=1#me:pw@b", "http://host/a?x=1"),
     ],
 )
 def test_addresses_are_shown_without_their_passwords(url: str, shown: str) -> None:
-    """What stands before the last @ of the authority is left out, and nothing else."""
+    """What stands before the last @ of the authority is left out, the values of parameters that let somebody in are stars, and the rest is as it is."""
     assert url_without_password(url) == shown

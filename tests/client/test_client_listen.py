@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -85,6 +87,22 @@ def test_listeners_are_listed_with_what_plays(daemon: FakeDaemon, ctl: Callable[
     assert "clock +0 ppm" in lines[3]
     assert "late" not in lines[3]
     assert ctl("listen", "ls", "--json").records == views
+
+
+def test_a_listener_that_is_tried_again_says_why_and_when(daemon: FakeDaemon, ctl: Callable[..., Ran]) -> None:
+    """The reason does not say the source again, beside which it stands, and is followed by how long it is to the next try."""
+    soon = (datetime.now(UTC) + timedelta(seconds=50)).isoformat()
+    url = "http://x/y"
+    away = listener(source=url, state="retrying", plays=[], format=None, level_db=None, n_overruns=1)
+    views = [
+        {**away, "reason": f"{url} cannot be heard: 404 Not Found", "next_try_at": soon},
+        {**away, "reason": f"{url}: nothing has come for 10 s", "next_try_at": datetime.now(UTC).isoformat()},
+    ]
+    daemon.table["listen.list"] = lambda _: {"listeners": views}
+    _, first, second = ctl("listen", "ls").out.splitlines()
+    said = f"kitchen retrying {url} cannot be heard: 404 Not Found, next try in [1-5][0-9] s, 1 overrun"
+    assert re.fullmatch(said, " ".join(first.split()))
+    assert second.endswith(f"{url}  nothing has come for 10 s, next try now, 1 overrun")
 
 
 def test_a_listener_is_added_paused_resumed_and_removed(

@@ -245,6 +245,11 @@ async def test_a_source_that_is_not_there_is_tried_again_ever_less_often(
         write_wav(path, cut(piece(1), 0, 12), RATE_HZ)
         await bench.until("late", "ended")
     assert "match.ended" in bench.topics("late")
+    tries = [
+        data for event in bench.events if (data := event.data)["listener"] == "late" and data.get("state") == "starting"
+    ]
+    assert len(tries) >= 6
+    assert all("no such file" in data["reason"] for data in tries[2:]), "while it is tried, why it has to be"
 
 
 async def test_listeners_are_remembered_but_those_for_once(
@@ -284,6 +289,7 @@ async def test_what_cannot_be_listened_to_is_refused(index: WatchedIndex) -> Non
             ("a", "mic", "already"),
             ("", "mic", "no name"),
             ("x" * 65, "mic", "no name"),
+            (" b", "mic", "no space at either end"),
             ("b", "gramophone", "is no source"),
             ("b", "mic:", "is no source"),
         ]:

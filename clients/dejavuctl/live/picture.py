@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from dejavuctl.listeners import reason_text
 from dejavuctl.live.scene import GOING, HEARS
 from dejavuctl.output import clock, count, percent, printable
 from dejavuctl.plays import OUTCOMES
@@ -184,7 +185,7 @@ def _state(frame: Frame, listener: ShownListener) -> Text:
         wait_s = (datetime.fromisoformat(view["next_try_at"]) - frame.now).total_seconds()
         text.append(f" in {wait_s:.0f} s" if wait_s >= 1 else " now")
     if view.get("reason"):
-        text.append(f": {printable(view['reason'])}")
+        text.append(f": {printable(reason_text(view))}")
     return text
 
 
