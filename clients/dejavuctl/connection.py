@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from dejavuctl.failures import Failed, ForeignProtocol, NoAccess, NoDaemon, NotLetIn, Usage
-from dejavuctl.interrupts import held_back, let_in
+from dejavuctl.interrupts import held_back, poll
 from dejavud.errors import InvalidRequest
 from dejavud.wire.endpoints import ipc_path
 from dejavud.wire.messages import Reply, Request
@@ -142,8 +142,7 @@ class Connection:
         if also_fd is not None:
             self._poller.register(also_fd, zmq.POLLIN)
         try:
-            with let_in():
-                self._poller.poll(int(max(0.0, min(timeout_s, self._patience_s())) * 1000))
+            poll(self._poller, int(max(0.0, min(timeout_s, self._patience_s())) * 1000))
         finally:
             if also_fd is not None:
                 self._poller.unregister(also_fd)

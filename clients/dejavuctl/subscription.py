@@ -10,6 +10,7 @@ import zmq
 
 from dejavuctl.connection import CONNECT_S, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, NEVER_MS, check_socket_file
 from dejavuctl.failures import NoDaemon, Usage
+from dejavuctl.interrupts import poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,7 +93,7 @@ class Subscription:
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
         while True:
-            came = dict(poller.poll(None if self._greeted else int(CONNECT_S * 1000)))
+            came = dict(poll(poller, None if self._greeted else int(CONNECT_S * 1000)))
             self._hear_of_peer(is_there=self._monitor in came)
             while self._socket.poll(0):
                 yield self._socket.recv_multipart()
