@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-
-import trio
 
 from dejavud.services.views import track_in_answer
 
@@ -57,16 +55,14 @@ def _outcome(listener: Listener) -> str:
 def play_view(listener: Listener, play: HeardPlay) -> dict[str, Any]:
     """Return a play of a track that the listener has in `tracks`."""
     seconds = listener.hearing.params.frames_to_seconds
-    now_s, end_s = seconds(listener.end_frame), seconds(play.seen_frame)
-    ago_s = trio.current_time() - listener.heard_at + now_s - seconds(play.first_frame)
     return {
         "listener": listener.name,
         "source": listener.source.shown,
         "play": play.id,
         "track": track_in_answer(listener.tracks[play.track_id]),
-        "started_at": (datetime.now(UTC) - timedelta(seconds=max(0.0, ago_s))).isoformat(),
+        "started_at": (listener.zero_of(play) + timedelta(seconds=seconds(play.first_frame))).isoformat(),
         "start_s": round(seconds(play.first_frame), 3),
-        "end_s": round(end_s, 3),
+        "end_s": round(seconds(play.seen_frame), 3),
         "track_start_s": round(seconds(play.track_first_frame), 3),
         "track_end_s": round(seconds(play.track_seen_frame), 3),
         "confidence": round(play.confidence, 6),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dejavud.matching.tracker import TrackerRules
     from dejavud.services.events import EventHub
     from dejavud.services.feeds import Feeder
-    from dejavud.services.heard_plays import Change
+    from dejavud.services.heard_plays import Change, HeardPlay
     from dejavud.services.hearing import Hearing, Library
     from dejavud.services.listen_sources import Source
     from dejavud.services.url_guard import UrlGuard
@@ -117,6 +117,7 @@ class Listener:
         self.heard_at = 0.0
         self.clock: SourceClock | None = None
         self.tracks: dict[int, Track] = {}
+        self._zeros: dict[int, datetime] = {}
         self._workers, self._hub, self._library, self._settings = (
             parts.workers,
             parts.hub,
@@ -151,6 +152,17 @@ class Listener:
         """Try to have a source back now that is waited for: something has changed."""
         if self.state == "retrying":
             self._wake.set()
+
+    def zero_of(self, play: HeardPlay) -> datetime:
+        """Return when, by the wall clock, second 0 of the listener's was, as it was taken to be when the play was first told: a play starts once.
+
+        Sound that comes faster than it plays, from a file or a sender, would move it else.
+        """
+        if play.id not in self._zeros:
+            now_s = self.hearing.params.frames_to_seconds(self.end_frame)
+            ago_s = now_s + max(0.0, trio.current_time() - self.heard_at)
+            self._zeros[play.id] = datetime.now(UTC) - timedelta(seconds=ago_s)
+        return self._zeros[play.id]
 
     @contextmanager
     def feeding(self) -> Iterator[Feeder]:
@@ -382,5 +394,6 @@ class Listener:
                 self._hub.publish(f"match.{change.kind}", change_view(self, change))
                 fields = {"listener": self.name, "play": change.play.id, "track_id": change.play.track_id}
                 log.info("match_told", kind=change.kind, **fields)
-        going = {play.track_id for play in self.hearing.plays}
-        self.tracks = {track_id: track for track_id, track in self.tracks.items() if track_id in going}
+        going = {play.id: play.track_id for play in self.hearing.plays}
+        self.tracks = {track_id: track for track_id, track in self.tracks.items() if track_id in going.values()}
+        self._zeros = {play_id: zero for play_id, zero in self._zeros.items() if play_id in going}

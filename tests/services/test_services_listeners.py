@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -216,6 +217,8 @@ async def test_a_file_is_listened_to_the_end(
         [ended] = [event.data for event in bench.events if event.topic == "match.ended"]
         assert started["play"] == ended["play"]
         assert started["track"]["title"] == ended["track"]["title"] == "piece 2"
+        moments = {datetime.fromisoformat(one["started_at"]).timestamp() - one["start_s"] for one in (started, ended)}
+        assert max(moments) - min(moments) < 0.01, "however fast the file is heard"
         assert ended["start_s"] == pytest.approx(2, abs=0.5)
         assert ended["end_s"] == pytest.approx(22, abs=1.0)
         assert ended["track_start_s"] == pytest.approx(ended["start_s"] - 2, abs=0.3)
