@@ -25,6 +25,8 @@ TOPICS = (
     "daemon.stopping",
 )
 
+_DASHES = r" \-|:,/\u00b7\u2013\u2014"
+
 
 @dataclass(frozen=True, slots=True)
 class Playing:
@@ -60,9 +62,12 @@ class Playing:
         return _line(self.track.get("album"))
 
     def text(self, template: str) -> str:
-        """Return it as `template` has it; what surrounds a field that is empty goes with it at either end."""
-        filled = template.format(**{name: getattr(self, name) for name in FORMAT_FIELDS})
-        return filled.strip(" -|:,/\u00b7\u2013\u2014")
+        """Return it as `template` has it; with a field that is empty go the brackets around it, or the dash that joins it to another."""
+        fields = {name: getattr(self, name) for name in FORMAT_FIELDS}
+        for name in (name for name, value in fields.items() if not value):
+            template = re.sub(rf" *[(\[]{{{name}}}[)\]]", "", template)
+            template = re.sub(rf"(?<=}})[{_DASHES}]*{{{name}}}|{{{name}}}[{_DASHES}]*", "", template)
+        return template.format(**fields).strip(" -|:,/\u00b7\u2013\u2014")
 
 
 @dataclass(slots=True)

@@ -118,12 +118,16 @@ async def test_a_sample_is_in_the_file_for_a_moment(tmp_path: Path) -> None:
         ("{title} ({album})", {}, "Blue (Sky)"),
         ("♪ {title} · {artist}", {"artist": ""}, "♪ Blue"),
         ("{artist} - {title}", {"title": None, "artist": None}, "blue"),
+        ("{artist} - {title} ({album})", {"album": None}, "Ann - Blue"),
+        ("{artist} - {title} [{album}]", {"album": "()", "artist": None}, "Blue [()]"),
+        ("{title} · {album} · {listener}", {"album": None}, "Blue · kitchen"),
+        ("♪ {artist} - {title} by {album}", {"artist": None, "title": "{album}"}, "♪ {album} by Sky"),
         ("{title}", {"title": "two\nlines\x00"}, "two lines\x00"),
         ("{{{listener}}}", {}, "{kitchen}"),
     ],
 )
 def test_a_line_leaves_out_what_is_not_known(template: str, track: dict[str, Any], text: str) -> None:
-    """A field that is empty takes the dash beside it along; a track without a title is called by its file; a line is one line."""
+    """A field that is empty takes the dash beside it along, or the brackets around it; a track without a title is called by its file; a line is one line."""
     data = play(1, **{"title": "Blue", **track})
     made = Playing("kitchen", 1, data["track"], "", 0.0, 1.0)
     assert made.text(template) == text
