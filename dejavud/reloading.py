@@ -14,6 +14,7 @@ from dejavud.config.reloading import changed_keys, needs_restart, taken_over
 from dejavud.errors import DejavudError, InvalidConfig, InvalidRequest
 from dejavud.fingerprint.profiles import params_of
 from dejavud.hooks.supervisor import planned_hooks
+from dejavud.services.commands import NoParameters
 from dejavud.services.profiles import profile_of
 
 if TYPE_CHECKING:
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
     from dejavud.systemd import ServiceManager
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """No parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ class Reloader:
 
     def rows(self) -> tuple[tuple[str, type, Handler], ...]:
         """Return its row of the command table."""
-        return (("reload", Nothing, self._command),)
+        return (("reload", NoParameters, self._command),)
 
     @property
     def status(self) -> str:
@@ -99,10 +95,8 @@ class Reloader:
             except InvalidConfig:
                 log.debug("reload_not_done")  # said by `reload`
 
-    async def _command(self, _params: Nothing, call: Call) -> dict[str, Any]:
+    async def _command(self, _params: NoParameters, _call: Call) -> dict[str, Any]:
         """Read the configuration again, and return what became of it."""
-        if not call.may_read_paths:
-            raise InvalidRequest(reason="'reload' is taken from the local control socket only")
         return await self.reload()
 
     async def reload(self) -> dict[str, Any]:

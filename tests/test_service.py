@@ -20,13 +20,9 @@ from daemon_process import Place, RunningDaemon, ask, run_to_the_end, running_da
 from synthetic import synthesize, write_wav
 
 from dejavuctl.failures import Failed
-from dejavud.config import Config
-from dejavud.errors import InvalidRequest
-from dejavud.reloading import Nothing, Reloader
-from dejavud.services.commands import Call
 from dejavud.services.headline import headline
 from dejavud.services.watchdog import PROOFS, Watchdog
-from dejavud.systemd import ServiceManager, one_line, service_manager
+from dejavud.systemd import one_line, service_manager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -298,15 +294,6 @@ async def test_a_signal_reloads_and_systemd_follows_it(place: Place) -> None:
         await until(lambda: daemon.notified.count("READY=1") == 3)
         await until(lambda: daemon.notified[-1] == "STATUS=0 tracks")
         assert (await daemon.ask("status"))["history"]["keep_days"] == 2
-
-
-async def test_only_the_local_control_socket_reloads() -> None:
-    """Who may not name the machine's files may not have the daemon read any either."""
-    reloader = Reloader(Config(), pytest.fail, None, ServiceManager(), str)  # type: ignore[arg-type] # none of it is asked
-    [(name, _, reload)] = reloader.rows()
-    assert name == "reload"
-    with pytest.raises(InvalidRequest, match=r"local control socket only"):
-        await reload(Nothing(), Call(may_read_paths=False))
 
 
 async def test_a_hundred_reloads_leave_nothing_behind(place: Place) -> None:

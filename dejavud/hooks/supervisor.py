@@ -15,6 +15,7 @@ import trio
 
 from dejavud.errors import HookNotFound, InvalidConfig
 from dejavud.hooks.base import HookEnded, HookFailed, printable
+from dejavud.services.commands import NoParameters
 from dejavud.services.events import made_event
 
 if TYPE_CHECKING:
@@ -53,11 +54,6 @@ SAMPLE = {
     "twins": [],
     "exact": False,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """No parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +166,9 @@ class Hooks:
 
     def rows(self) -> tuple[tuple[str, type, Handler], ...]:
         """Return the rows of the command table."""
-        return (("hooks.list", Nothing, self.list), ("hooks.test", TestHooks, self.test))
+        return (("hooks.list", NoParameters, self.list), ("hooks.test", TestHooks, self.test))
 
-    async def list(self, _params: Nothing, _call: Call) -> dict[str, Any]:
+    async def list(self, _params: NoParameters, _call: Call) -> dict[str, Any]:
         """Return every hook."""
         return {"hooks": self.view()}
 

@@ -229,7 +229,7 @@ class _Server:
             return await self._feeds.call(sender.owner, request.method, request.params, audio)
         params = dict(request.params)
         progress = no_progress if sender.envelope else Notifier(partial(self._tell, sender, scope), request.id)
-        call = Call(may_read_paths=client.is_local, progress=progress, client=client)
+        call = Call(progress=progress, client=client)
         if (feed_id := params.pop("feed", None)) is not None:
             if audio is not None or "upload" in params:
                 raise InvalidRequest(reason="send the sound with the request, before it, or by a feed, not two of them")

@@ -37,11 +37,6 @@ class Body(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class NoParameters:
-    """None."""
-
-
-@dataclass(frozen=True, slots=True)
 class EventsQuery:
     """Parameters of a stream of events."""
 

@@ -24,14 +24,14 @@ from dejavud.interfaces.http_answers import (
 from dejavud.interfaces.http_docs import POLICY, docs_page
 from dejavud.interfaces.http_events import EventStream, last_event_id
 from dejavud.interfaces.http_matches import PlayCsv
-from dejavud.interfaces.http_operation import Body, NoParameters, Operation, TrackChange
+from dejavud.interfaces.http_operation import Body, Operation, TrackChange
 from dejavud.interfaces.http_params import hints_of, object_of, placed, query_of, typed
 from dejavud.interfaces.http_table import OPERATIONS
 from dejavud.interfaces.multipart import BrokenForm
 from dejavud.interfaces.openapi import document
 from dejavud.interfaces.serving import run_unless
 from dejavud.services.clients import EVENTS, LOCAL
-from dejavud.services.commands import Call
+from dejavud.services.commands import Call, NoParameters
 from dejavud.wire.codec import encode
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from dejavud.errors import Forbidden
+from dejavud.errors import Forbidden, InvalidRequest
 
 
 class Scope(StrEnum):
@@ -78,6 +78,15 @@ SCOPES: dict[str, Scope | None] = {
 }
 """By command; one that is not here is for administrators.  None: whoever asks, the command itself looks at what he may."""
 
+LOCAL_ONLY = frozenset(
+    {
+        *("migrate", "export", "import", "backup", "restore"),  # they name files and databases of the daemon's machine
+        *("access.list", "access.add", "access.remove", "keys.add", "keys.remove"),  # who is let in lets nobody else in
+        *("reload", "shutdown"),
+    }
+)
+"""Commands that are taken from the local control socket only, whatever scopes a client has."""
+
 EVENTS = Scope.READ
 """What a client needs who is told of events."""
 
@@ -113,6 +122,11 @@ class Client:
         if not self.may(*scopes):
             has = ", ".join(given for given in Scope if given in self.scopes) or "none"
             raise Forbidden(reason=f"{what} needs the scope {' or '.join(scopes)}; what you sent gives: {has}")
+
+    def check_local(self, what: str) -> None:
+        """Raise `InvalidRequest` unless he came by the local control socket; `what` is what has to come that way."""
+        if not self.is_local:
+            raise InvalidRequest(reason=f"{what} is taken from the local control socket only")
 
 
 EVERYTHING = frozenset({Scope.ADMIN})

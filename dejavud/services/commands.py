@@ -16,7 +16,7 @@ from structlog.contextvars import bind_contextvars
 
 from dejavud.errors import InvalidRequest, ShuttingDown, UnknownCommand
 from dejavud.services.client_limits import ClientLimits
-from dejavud.services.clients import NOBODY, Client, Scope
+from dejavud.services.clients import LOCAL_ONLY, NOBODY, Client, Scope
 from dejavud.services.requests import Requests
 from dejavud.wire.schemas import alternatives, is_required
 
@@ -64,14 +64,22 @@ class Call:
     client : who asks; a transport that does not say so calls for nobody, who may do nothing.
     audio : the bytes that came along, already received into a file.
     stream : bytes that are still coming, for a command that hears while they come (WebSocket: ``"audio": "stream"``).
-    may_read_paths : the caller may name files of the daemon's machine (the control socket over ipc, and nobody else).
     """
 
     audio: Upload | None = None
     stream: AudioStream | None = None
-    may_read_paths: bool = False
     progress: Progress = no_progress
     client: Client = NOBODY
+
+    @property
+    def may_read_paths(self) -> bool:
+        """Whether the caller may name files of the daemon's machine: over the control socket's ipc, and nobody else."""
+        return self.client.is_local
+
+
+@dataclass(frozen=True, slots=True)
+class NoParameters:
+    """What a command takes that takes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +120,8 @@ class CommandTable:
     async def call(self, name: str, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
         """Run a command and return its JSON object.
 
-        Raises `UnknownCommand`, `Forbidden` for a client without the command's scope, `InvalidRequest` for unknown, missing or mistyped
-        parameters, `InternalError` for a bug, and whatever `DejavudError` the command itself ends with.  Cancellation cancels the command.
+        Raises `UnknownCommand`, `Forbidden` for a client without the command's scope, `InvalidRequest` for one who has to come by the local control
+        socket and for unknown, missing or mistyped parameters, `InternalError` for a bug, and whatever `DejavudError` the command itself ends with.  Cancellation cancels the command.
         """
         return await self.requests.run(name, partial(self._run, self._command(name), params, call))
 
@@ -139,7 +147,7 @@ class CommandTable:
         return {"job": self.jobs.begin(name, call, work, requests=self.requests, kept=kept).whole_view()}
 
     def check(self, name: str, client: Client) -> None:
-        """Raise `UnknownCommand`, or `Forbidden` for a client without the command's scope: before anything is received for it."""
+        """Raise what `call` does for a command that is none, or not this client's: before anything is received for it."""
         self._check(self._command(name), client)
 
     def _command(self, name: str) -> Command:
@@ -152,6 +160,8 @@ class CommandTable:
     def _check(command: Command, client: Client) -> None:
         if command.scope is not None:
             client.check(f"the command {command.name!r}", command.scope)
+        if command.name in LOCAL_ONLY:
+            client.check_local(repr(command.name))
 
     async def _run(self, command: Command, params: Mapping[str, Any], call: Call) -> dict[str, Any]:
         bind_contextvars(client=call.client.name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from structlog.contextvars import bind_contextvars
 
 from dejavud.errors import InvalidRequest
+from dejavud.services.commands import NoParameters
 from dejavud.services.listen_sources import SOURCES, parse_source
 from dejavud.wire.rules import Form
 
@@ -35,11 +36,6 @@ class NamedListener:
     """Parameters of the commands about one listener."""
 
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoParameters:
-    """None."""
 
 
 class ListenHandlers:
@@ -79,8 +75,8 @@ class ListenHandlers:
         """Listen to one more source."""
         bind_contextvars(listener=params.name)
         source, is_local = parse_source(params.source), call.client.is_local
-        if source.is_path and not is_local:
-            raise InvalidRequest(reason="files and pipes are listened to for the local control socket only")
+        if source.is_path:
+            call.client.check_local("a file or pipe to listen to")
         if source.is_address and not is_local:
             await self._listeners.guard.check(params.source)
         await self._listeners.add(params.name, params.source, remembered=not params.once, is_trusted=is_local)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter as Tally
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -13,6 +12,7 @@ import trio
 from dejavud import __version__
 from dejavud.errors import DejavudError
 from dejavud.services import jobs
+from dejavud.services.commands import NoParameters
 from dejavud.services.figures import CONTENT_TYPE, Page
 from dejavud.services.vitals import child_vitals, vitals
 
@@ -31,11 +31,6 @@ _HEARS = frozenset({"listening", "silent"})
 _PPM = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """No parameters."""
-
-
 class Watching:
     """The commands ``metrics`` and ``ready``."""
 
@@ -48,11 +43,11 @@ class Watching:
 
     def rows(self) -> tuple[tuple[str, type, Handler], ...]:
         """Return the rows of the command table."""
-        return (("metrics", Nothing, self.metrics), ("ready", Nothing, self.ready))
+        return (("metrics", NoParameters, self.metrics), ("ready", NoParameters, self.ready))
 
     # -- ready ------------------------------------------------------------------------------------------------------
 
-    async def ready(self, _params: Nothing, _call: Call) -> dict[str, Any]:
+    async def ready(self, _params: NoParameters, _call: Call) -> dict[str, Any]:
         """Return whether queries can be answered, and what stands in the way, by codes: as it was a second ago at most."""
         async with self._checking:
             if trio.current_time() >= self._ready_at_s + READY_S:
@@ -84,7 +79,7 @@ class Watching:
 
     # -- metrics ----------------------------------------------------------------------------------------------------
 
-    async def metrics(self, _params: Nothing, _call: Call) -> dict[str, Any]:
+    async def metrics(self, _params: NoParameters, _call: Call) -> dict[str, Any]:
         """Return every figure, as Prometheus reads it."""
         page, services = Page(), self._services
         labels = {"version": __version__, "python": platform.python_version(), "profile": services.params.profile}

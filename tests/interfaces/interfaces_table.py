@@ -9,10 +9,10 @@ import trio
 
 from dejavud.errors import InvalidRequest, TrackNotFound, UnreadableFile, UnsupportedAudio
 from dejavud.services.clients import scope_of
-from dejavud.services.commands import Command, CommandTable
+from dejavud.services.commands import Command, CommandTable, NoParameters
 from dejavud.services.event_handlers import EventHandlers
 from dejavud.services.events import EventHub
-from dejavud.services.handlers import Fingerprint, Nothing, Recognize, Scan
+from dejavud.services.handlers import Fingerprint, Recognize, Scan
 from dejavud.services.job_book import JobBook
 from dejavud.services.job_handlers import JobHandlers
 from dejavud.services.track_handlers import ChangeTracks, EditTracks, GetTrack, ListTracks
@@ -184,11 +184,11 @@ class Stage:
         self.calls.append(("tracks.enable", params, call))
         return {"updated": [], "n_updated": 0}
 
-    async def status(self, _params: Nothing, _call: Call) -> dict[str, Any]:
+    async def status(self, _params: NoParameters, _call: Call) -> dict[str, Any]:
         """Be well."""
         return {"version": "0"}
 
-    async def wait(self, _params: Nothing, _call: Call) -> dict[str, Any]:
+    async def wait(self, _params: NoParameters, _call: Call) -> dict[str, Any]:
         """Be slow."""
         await self.hold()
         return {"waited": True}
@@ -199,7 +199,7 @@ class Stage:
             await call.progress(must_arrive=params.each, done=number)
         return {"counted": params.to}
 
-    async def tell(self, _params: Nothing, call: Call) -> dict[str, Any]:
+    async def tell(self, _params: NoParameters, call: Call) -> dict[str, Any]:
         """Tell of progress without end."""
         self.working += 1
         self._change()
@@ -217,7 +217,7 @@ class Stage:
     def table(self) -> CommandTable:
         """Return the commands."""
         rows = {
-            "status": (Nothing, self.status),
+            "status": (NoParameters, self.status),
             "recognize": (Recognize, self.recognize),
             "scan": (Scan, self.scan),
             "fingerprint": (Fingerprint, self.fingerprint),
@@ -227,9 +227,9 @@ class Stage:
             "tracks.edit": (EditTracks, self.edit),
             "tracks.enable": (ChangeTracks, self.enable),
             "tracks.disable": (ChangeTracks, self.disable),
-            "wait": (Nothing, self.wait),
+            "wait": (NoParameters, self.wait),
             "count": (Count, self.count),
-            "tell": (Nothing, self.tell),
+            "tell": (NoParameters, self.tell),
         }
         commands = [(name, kind, handler) for name, (kind, handler) in rows.items()]
         rows_of_all = (*commands, *EventHandlers(self.hub).rows(), *JobHandlers(self.book).rows())

@@ -20,7 +20,7 @@ from dejavud.interfaces.curve import CurveDoor, make_pair
 from dejavud.interfaces.publisher import PublisherSettings, serve_publisher
 from dejavud.interfaces.zmq_trio import open_socket
 from dejavud.services.client_keys import AddKey, ClientKeys, KeyPair, NoParameters, RemoveKey
-from dejavud.services.clients import EVENTS, EVERYTHING, LOCAL, Client, Scope
+from dejavud.services.clients import EVENTS, LOCAL, Scope
 from dejavud.services.commands import Call
 from dejavud.services.events import EventHub
 from dejavud.wire.messages import CHUNK_BYTES
@@ -333,18 +333,6 @@ def test_what_is_no_key_is_not_added(name: str, key: str, scopes: tuple[str, ...
     """A name, a key or scopes that cannot be are said to be wrong."""
     with pytest.raises(ValueError, match=r"name|key|scopes"):
         AddKey(name, key, scopes)
-
-
-async def test_keys_are_made_through_the_local_socket_only(tmp_path: Path) -> None:
-    """An administrator who came by a key or token makes no other key and removes none: one that is lost stays one."""
-    keys = keys_in(tmp_path)
-    far = Call(client=Client("far", EVERYTHING))
-    with pytest.raises(InvalidRequest, match="local control socket"):
-        await keys.add(AddKey("more", make_pair().public, ("admin",)), far)
-    await keys.add(AddKey("more", make_pair().public, ("admin",)), BY_ADMIN)
-    with pytest.raises(InvalidRequest, match="local control socket"):
-        await keys.remove(RemoveKey("more"), far)
-    assert keys.names == ("more",)
 
 
 async def test_no_two_clients_share_a_name_or_a_key(tmp_path: Path) -> None:

@@ -25,9 +25,8 @@ from dejavud.interfaces.control import ControlSettings, serve_control
 from dejavud.interfaces.http import HttpSettings, serve_http
 from dejavud.interfaces.http_table import OPERATIONS
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
-from dejavud.services.commands import Command, CommandTable
+from dejavud.services.commands import Command, CommandTable, NoParameters
 from dejavud.services.events import EventHub
-from dejavud.services.handlers import Nothing
 from dejavud.wire.codes import TABLE as CODES
 from dejavud.wire.messages import error_body
 from dejavud.wire.results import RESULTS
@@ -218,11 +217,11 @@ async def test_every_error_is_the_same_over_every_transport(uploads: UploadStore
     assert {error.code for error in errors} == set(CODES)
     failing: list[DejavudError] = []
 
-    async def fail(_params: Nothing, _call: Call) -> dict[str, Any]:
+    async def fail(_params: NoParameters, _call: Call) -> dict[str, Any]:
         raise failing[-1]
 
     table, hub = (
-        CommandTable((Command("status", Nothing, fail, None), Command("recognize", Nothing, fail, None))),
+        CommandTable((Command("status", NoParameters, fail, None), Command("recognize", NoParameters, fail, None))),
         EventHub(),
     )
     row = next(row for row in TABLE if row.command == "status")

@@ -15,9 +15,8 @@ from trio_websocket import ConnectionClosed, wrap_client_stream
 from dejavud.interfaces import websocket_v1
 from dejavud.interfaces.websocket import WebSocketSettings, serve_websocket
 from dejavud.interfaces.websocket_v1 import SUBPROTOCOL, SessionLimits
-from dejavud.services.commands import Command, CommandTable
+from dejavud.services.commands import Command, CommandTable, NoParameters
 from dejavud.services.events import EventHub
-from dejavud.services.handlers import Nothing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -169,14 +168,14 @@ async def test_sound_can_be_heard_while_it_comes(stage: Stage, uploads: UploadSt
     """A command that takes a stream has each piece before the next one is sent, and its end; slow, it holds its client up."""
     heard: list[bytes] = []
 
-    async def hear(_params: Nothing, call: Call) -> dict[str, Any]:
+    async def hear(_params: NoParameters, call: Call) -> dict[str, Any]:
         assert call.stream is not None
         async for piece in call.stream:
             heard.append(piece)
             await call.progress(must_arrive=True, heard=len(heard))
         return {"n_pieces": len(heard)}
 
-    table = CommandTable((Command("hear", Nothing, hear),))
+    table = CommandTable((Command("hear", NoParameters, hear),))
     async with serving(stage, uploads, table) as (url, _), connected(url) as client:
         await client.send(1, "hear", audio="stream")
         for number in range(1, 6):
@@ -190,11 +189,11 @@ async def test_a_stream_that_is_not_taken_is_kept_nowhere(stage: Stage, uploads:
     """A client cannot send more than the network holds to a command that takes nothing; when that ends, the rest is dropped."""
     go_on = trio.Event()
 
-    async def wait(_params: Nothing, _call: Call) -> dict[str, Any]:
+    async def wait(_params: NoParameters, _call: Call) -> dict[str, Any]:
         await go_on.wait()
         return {}
 
-    table = CommandTable((Command("wait", Nothing, wait),))
+    table = CommandTable((Command("wait", NoParameters, wait),))
     async with serving(stage, uploads, table) as (url, _), connected(url) as client:
         await client.send(1, "wait", audio="stream")
         n_sent = 0

@@ -15,7 +15,7 @@ from dejavud.fingerprint.params import Params
 from dejavud.index.open import history_of
 from dejavud.services.archive_intake import LibraryParts
 from dejavud.services.archives import ArchiveFile, Archives, Export, Restore
-from dejavud.services.clients import LOCAL
+from dejavud.services.clients import EVERYTHING, LOCAL, Client
 from dejavud.services.commands import Call, Command, CommandTable
 from dejavud.services.constellations import ConstellationCache
 from dejavud.services.events import EventHub
@@ -76,7 +76,7 @@ class ArchiveBench:
         params: dict[str, object] | None = None,
     ) -> dict[str, Any]:
         """Return what a command tells of an archive."""
-        call = Call(may_read_paths=local, progress=self._note, client=LOCAL)
+        call = Call(progress=self._note, client=LOCAL if local else Client("far", EVERYTHING))
         told: dict[str, Any] = (await self.table.call(command, {"file": str(file), **(params or {})}, call))["archive"]
         return told
 

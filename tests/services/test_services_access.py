@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavud.errors import Forbidden, InvalidConfig, RateLimited, Unauthorized
+from dejavud.errors import Forbidden, InvalidConfig, InvalidRequest, RateLimited, Unauthorized
 from dejavud.services.access import Access, address_name
 from dejavud.services.client_limits import Buckets, ClientLimits
-from dejavud.services.clients import LOCAL, NOBODY, SCOPES, Client, Scope
+from dejavud.services.clients import EVERYTHING, LOCAL, NOBODY, SCOPES, Client, Scope, scope_of
+from dejavud.services.commands import Call, Command, CommandTable, NoParameters
 from dejavud.services.tokens import MAX_TOKENS, Token, check_name, digest_of, new_token, read_tokens
 
 DAY = "2026-01-01T00:00:00+00:00"
@@ -118,6 +120,31 @@ def test_each_command_of_the_daemon_needs_one_scope() -> None:
     with pytest.raises(Forbidden, match="needs the scope recognize"):
         writer.check("it", Scope.RECOGNIZE)
     assert {SCOPES[name] for name in ("export", "restore", "access.add", "keys.add")} == {Scope.ADMIN}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("migrate", "export", "import", "backup", "restore", "reload", "shutdown"),
+        *("access.list", "access.add", "access.remove", "keys.add", "keys.remove"),
+    ],
+)
+async def test_what_concerns_the_machine_is_taken_from_the_local_control_socket_only(command: str) -> None:
+    """No scope replaces that: who came by a token or key, which may be lost, has no file named, lets nobody in and stops nothing."""
+    n_done = 0
+
+    async def count(_params: NoParameters, _call: Call) -> dict[str, Any]:
+        nonlocal n_done
+        n_done += 1
+        return {}
+
+    table = CommandTable((Command(command, NoParameters, count, scope_of(command)),))
+    for params in ({}, {"unknown": 1}):
+        with pytest.raises(InvalidRequest, match="local control socket only"):
+            await table.call(command, params, Call(client=Client("far", EVERYTHING)))
+    assert not n_done
+    await table.call(command, {}, Call(client=LOCAL))
+    assert n_done == 1
 
 
 @pytest.mark.parametrize("scope", [*Scope, None])

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from dejavud.values import Hits, QueryFingerprint
 
 OTHER = Call(client=Client("192.0.2.7", EVERYTHING))
-LOCAL = replace(OTHER, may_read_paths=True)
+LOCAL = replace(OTHER, client=replace(OTHER.client, is_local=True))
 
 
 class Bench:

@@ -16,6 +16,7 @@ from dejavud.index.open import IndexSettings, KeptIndex, open_kept_index
 from dejavud.index.view.segment_files import SegmentFolder
 from dejavud.index.view.upkeep import Portions, Upkeep
 from dejavud.services import maintenance as maintenance_module
+from dejavud.services.clients import LOCAL as LOCAL_CLIENT
 from dejavud.services.commands import Call
 from dejavud.services.ingest import sha1_of_file
 from dejavud.services.inline_workers import InlineWorkers
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 N_TRACKS = 4
-LOCAL = Call(may_read_paths=True)
+LOCAL = Call(client=LOCAL_CLIENT)
 
 
 class Damaged:

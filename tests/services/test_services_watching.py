@@ -12,14 +12,14 @@ from service_parts import PARAMS, WatchedIndex
 
 from dejavud.errors import IndexUnavailable
 from dejavud.services import watching
-from dejavud.services.commands import Call
+from dejavud.services.commands import Call, NoParameters
 from dejavud.services.events import EventHub
 from dejavud.services.handlers import Daemon
 from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.library import Library
 from dejavud.services.loop_meter import LoopMeter
 from dejavud.services.requests import Requests
-from dejavud.services.watching import Nothing, Watching
+from dejavud.services.watching import Watching
 from dejavud.services.workers import WorkersStatus
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ class Bench:
 
     async def ready(self) -> dict[str, Any]:
         """Return what is said of being ready."""
-        return await self.watching.ready(Nothing(), Call())
+        return await self.watching.ready(NoParameters(), Call())
 
     async def page(self) -> str:
         """Return the page of figures."""
-        return str((await self.watching.metrics(Nothing(), Call()))["text"])
+        return str((await self.watching.metrics(NoParameters(), Call()))["text"])
 
 
 @pytest.fixture
