@@ -13,8 +13,8 @@ import trio
 
 from dejavud.errors import RateLimited, Unauthorized
 from dejavud.services.client_limits import Buckets
-from dejavud.services.clients import EVERYTHING, LOCAL, Client
-from dejavud.services.tokens import PASSWORD_NAME, digest_of
+from dejavud.services.clients import EVERYTHING, LOCAL, PASSWORD_NAME, Client
+from dejavud.services.tokens import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

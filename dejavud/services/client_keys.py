@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,8 +12,9 @@ import structlog
 import trio
 
 from dejavud.errors import InvalidConfig, InvalidRequest, KeyNotFound
-from dejavud.services.clients import Client, Scope
+from dejavud.services.clients import Client, Scope, check_client_name
 from dejavud.services.commands import NoParameters
+from dejavud.services.private_files import write_private
 from dejavud.services.tokens import scopes_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 MAX_KEYS = 1000
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 """32 bytes in Z85 (ZeroMQ's RFC 32)."""
 
@@ -78,9 +77,7 @@ class AddKey:
     scopes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            msg = f"{self.name[:80]!r} is no name for a client: up to 64 letters, digits and . _ @ -"
-            raise ValueError(msg)
+        check_client_name(self.name)
         if not _KEY.fullmatch(self.key):
             msg = "'key' is a public CURVE key, 40 characters (Z85): dejavuctl keys new makes one"
             raise ValueError(msg)
@@ -197,7 +194,7 @@ class ClientKeys:
             "clients": [key.view for key in keys.values()],
         }
         with trio.CancelScope(shield=True):
-            await self._thread(_write_private, self._path, json.dumps(kept, indent=1).encode() + b"\n")
+            await self._thread(write_private, self._path, kept)
         self._by_key, self._pair = keys, pair
 
 
@@ -218,13 +215,3 @@ def _read(path: Path) -> tuple[KeyPair | None, dict[str, ClientKey]]:
 def _client_key(held: Mapping[str, Any]) -> ClientKey:
     checked = AddKey(held["name"], held["key"], tuple(held["scopes"]))
     return ClientKey(checked.name, checked.key, frozenset(map(Scope, checked.scopes)), str(held["added_at"]))
-
-
-def _write_private(path: Path, text: bytes) -> None:
-    """Write the file whole or not at all, for the daemon's user alone."""
-    beside = path.with_suffix(".new")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

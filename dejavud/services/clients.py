@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -131,7 +132,18 @@ class Client:
 
 EVERYTHING = frozenset({Scope.ADMIN})
 """The scopes of those who may do everything."""
+PASSWORD_NAME = "conf"  # noqa: S105 - what he is called who has the token that conf sets
 NOBODY = Client("nobody", frozenset())
 """Whom a call is from that names no client: he may do nothing."""
 LOCAL = Client("local", EVERYTHING, is_local=True, is_limited=False)
 """The daemon's own user, and the daemon itself."""
+RESERVED_NAMES = frozenset({PASSWORD_NAME, NOBODY.name, LOCAL.name, "control"})
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._@-]{0,63}")
+
+
+def check_client_name(name: str) -> None:
+    """Raise ValueError unless a token or key may be called so: none can be an address, or what those are called who show neither."""
+    if not _NAME.fullmatch(name) or name in RESERVED_NAMES:
+        taken = " (this one is taken)" if name in RESERVED_NAMES else ""
+        msg = f"{name[:80]!r} is no name for a client{taken}: a letter, and then up to 63 letters, digits and . _ @ -"
+        raise ValueError(msg)

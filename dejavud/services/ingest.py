@@ -9,7 +9,6 @@ While the database is away what was fingerprinted waits, and no more is taken in
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -325,24 +324,12 @@ def _add(index: Index, batch: Sequence[_Pending]) -> list[Ingested]:
 def _entry(file: TrackFile, sha1: str, fingerprinted: FingerprintedFile) -> NewTrack:
     own = fingerprinted.tags
     return NewTrack(
-        title=_storable(file.tags.title or own.title or file.name),
-        artist=_storable_or_none(file.tags.artist or own.artist),
-        album=_storable_or_none(file.tags.album or own.album),
-        path=_storable_or_none(file.kept_path),
+        title=file.tags.title or own.title or file.name,
+        artist=file.tags.artist or own.artist,
+        album=file.tags.album or own.album,
+        path=file.kept_path,
         file_sha1=sha1,
         duration_s=fingerprinted.duration_s,
         constellation=fingerprinted.constellation,
         hashes=fingerprinted.hashes,
     )
-
-
-_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-def _storable(text: str) -> str:
-    """Return `text` as every database takes it: file names may hold bytes that are no text (lone surrogates here)."""
-    return _NOT_STORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def _storable_or_none(text: str | None) -> str | None:
-    return None if text is None else _storable(text)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +10,10 @@ import structlog
 import trio
 
 from dejavud.errors import NotRemembered
+from dejavud.services.private_files import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from dejavud.services.workers import Workers
@@ -96,19 +95,3 @@ def _remembered(one: dict[str, Any]) -> Remembered:
         raise TypeError(msg)
     flags = {key: bool(one[key]) for key in ("paused", "trusted", "over") if key in one}
     return Remembered(one["name"], one["source"], **flags)
-
-
-def write_private(path: Path, content: Sequence[object]) -> None:
-    """Write the file, as JSON, whole or not at all; only the daemon's user may read it, as addresses may hold passwords."""
-    beside = path.with_suffix(".new")
-    with _private(beside) as file:
-        file.write(json.dumps(content, indent=1).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-@contextmanager
-def _private(path: Path) -> Iterator[Any]:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        yield file

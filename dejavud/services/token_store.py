@@ -11,9 +11,10 @@ import structlog
 import trio
 
 from dejavud.errors import DejavudError, InvalidRequest, TokenNotFound, UnwritableFile
+from dejavud.services.clients import check_client_name
 from dejavud.services.commands import NoParameters
-from dejavud.services.listen_memory import write_private
-from dejavud.services.tokens import FILE, MAX_TOKENS, Token, check_name, digest_of, new_token, record_of, scopes_of
+from dejavud.services.private_files import write_private
+from dejavud.services.tokens import FILE, MAX_TOKENS, Token, digest_of, new_token, record_of, scopes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +38,7 @@ class AddToken:
     scopes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        check_client_name(self.name)
         scopes_of(self.scopes)
 
 

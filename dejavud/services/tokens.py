@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dejavud.errors import InvalidConfig
-from dejavud.services.clients import Scope
+from dejavud.services.clients import Scope, check_client_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -26,10 +26,7 @@ FILE = "tokens.json"
 PREFIX = "djv_"
 """By which people, and programs that look for secrets where none should be, know a token of ours."""
 MAX_TOKENS = 256
-PASSWORD_NAME = "conf"  # noqa: S105 - what he is called who has the token that conf sets
-RESERVED = frozenset({PASSWORD_NAME, "local", "control", "nobody"})
 _BYTES = 32
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._@-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -48,7 +45,7 @@ class Token:
     last_used_at: str = ""
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        check_client_name(self.name)
         if not _DIGEST.fullmatch(self.sha256):
             msg = "'sha256' is 64 digits"
             raise ValueError(msg)
@@ -72,14 +69,6 @@ def new_token() -> str:
 def digest_of(token: str) -> str:
     """Return the SHA-256 of a token, by which it is known."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def check_name(name: str) -> None:
-    """Raise ValueError unless this can be a token's name; none can be an address, or what those are called who have no token."""
-    if not _NAME.fullmatch(name) or name in RESERVED:
-        taken = " (this one is taken)" if name in RESERVED else ""
-        msg = f"{name[:80]!r} is no name for a token{taken}: a letter, and then up to 63 letters, digits and . _ @ -"
-        raise ValueError(msg)
 
 
 def scopes_of(texts: Collection[str]) -> frozenset[Scope]:

@@ -324,6 +324,8 @@ def test_a_file_of_keys_that_is_damaged_is_refused(tmp_path: Path, held: bytes) 
     [
         ("", "a" * 40, ("read",)),
         ("a b", "a" * 40, ("read",)),
+        ("192.0.2.7", "a" * 40, ("read",)),
+        ("local", "a" * 40, ("read",)),
         ("a", "a" * 39, ("read",)),
         ("a", "a" * 40, ()),
         ("a", "a" * 40, ("root",)),

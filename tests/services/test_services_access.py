@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from dejavud.errors import Forbidden, InvalidConfig, InvalidRequest, RateLimited, Unauthorized
 from dejavud.services.access import Access, address_name
 from dejavud.services.client_limits import Buckets, ClientLimits
-from dejavud.services.clients import EVERYTHING, LOCAL, NOBODY, SCOPES, Client, Scope, scope_of
+from dejavud.services.clients import EVERYTHING, LOCAL, NOBODY, SCOPES, Client, Scope, check_client_name, scope_of
 from dejavud.services.commands import Call, Command, CommandTable, NoParameters
-from dejavud.services.tokens import MAX_TOKENS, Token, check_name, digest_of, new_token, read_tokens
+from dejavud.services.tokens import MAX_TOKENS, Token, digest_of, new_token, read_tokens
 
 DAY = "2026-01-01T00:00:00+00:00"
 
@@ -171,8 +171,8 @@ def test_tokens_are_unlike_each_other_and_fit_everywhere() -> None:
 )
 def test_a_token_is_not_called_like_an_address_or_like_nobody(name: str) -> None:
     """Names are in the log, and limits are counted by them."""
-    with pytest.raises(ValueError, match="is no name for a token"):
-        check_name(name)
+    with pytest.raises(ValueError, match="is no name for a client"):
+        check_client_name(name)
 
 
 def test_where_nobody_needs_a_token_only_this_machine_is_let_in() -> None:
