@@ -48,6 +48,7 @@ class WorkersStatus:
     n_replaced : those that were started in the place of one that died, or was killed as its job took too long.
     n_alive : worker processes that are there, busy or not.
     n_reads_waiting, n_writes_waiting : for a turn with the database.
+    n_streams : of those that are busy, those that hear a source; they take no turn from jobs.
     """
 
     n_processes: int
@@ -58,6 +59,7 @@ class WorkersStatus:
     n_alive: int = 1
     n_reads_waiting: int = 0
     n_writes_waiting: int = 0
+    n_streams: int = 0
 
 
 class Workers(Protocol):
@@ -235,6 +237,7 @@ class ProcessWorkers:
             n_alive=processes.idle_workers + processes.running_workers,
             n_reads_waiting=self._db_read.statistics().tasks_waiting + self._match.statistics().tasks_waiting,
             n_writes_waiting=self._db_write.statistics().tasks_waiting,
+            n_streams=self._n_streams,
         )
 
     async def _run(self, function: Callable[..., T], args: tuple[object, ...], what: str) -> T:

@@ -27,7 +27,7 @@ STATUS = {
     "duration_s": 79440.0,
     "index": {"url": "duckdb:///var/lib/dejavud/index.duckdb", "size_bytes": 17_200_000},
     "engine": {"profile": "landmark-1", "params": "3f2a9c01"},
-    "workers": {"n_processes": 2, "n_busy": 1, "n_waiting": 0, "n_died": 0},
+    "workers": {"n_processes": 2, "n_busy": 1, "n_waiting": 0, "n_died": 0, "n_streams": 1},
     "microphone": {"available": False, "reason": "PyAudio is not installed"},
     "endpoints": {"control": "ipc:///run/dejavud/control.sock", "http": ["http://127.0.0.1:4141"]},
     "queries": {"n_matched": 12, "n_unmatched": 3, "n_failed": 0},

@@ -33,7 +33,7 @@ def test_status_says_how_the_daemon_is(daemon: FakeDaemon, ctl: Callable[..., Ra
         "microphone  not available: PyAudio is not installed",
         "index       duckdb:///var/lib/dejavud/index.duckdb, 17.2 MB, landmark-1 (3f2a9c01)",
         "queries     12 matched, 3 unmatched, 0 failed",
-        "load        1 of 2 workers busy, 0 waiting",
+        "load        0 of 2 workers busy, 0 waiting, 1 more for what is heard",
         "reached at  http://127.0.0.1:4141",
     ]
     assert (ran.status, ran.err) == (0, "")

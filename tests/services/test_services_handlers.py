@@ -192,6 +192,7 @@ async def test_status_tells_how_the_daemon_is(bench: Bench, tmp_path: Path) -> N
         "n_alive",
         "n_reads_waiting",
         "n_writes_waiting",
+        "n_streams",
     }
 
 

@@ -101,7 +101,9 @@ async def test_leaving_the_block_kills_the_worker(processes: ProcessWorkers) -> 
     async with processes.stream(worker_functions.own_process, 10_000_000, what="pids") as items:
         pid = await anext(items)
         assert is_running(pid)
+        assert processes.status().n_streams == 1
     await until_gone(pid)
+    assert processes.status().n_streams == 0
     assert processes.status().n_died == 0  # it was not its own doing
     while processes.status().n_busy:  # noqa: ASYNC110 - a worker may still be warming up
         await trio.sleep(0.01)

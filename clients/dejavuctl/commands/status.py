@@ -105,9 +105,12 @@ def _heard(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _load(status: Mapping[str, Any]) -> str:
     """Return how busy it is, and what it takes."""
     workers, process, loop = (_object(status, key) for key in ("workers", "process", "loop"))
+    n_streams = workers.get("n_streams", 0)
+    n_busy = workers.get("n_busy", 0) - n_streams
     parts = [
-        f"{workers.get('n_busy', 0)} of {count(workers.get('n_processes', 0), 'worker')} busy, {workers.get('n_waiting', 0)} waiting"
+        f"{n_busy} of {count(workers.get('n_processes', 0), 'worker')} busy, {workers.get('n_waiting', 0)} waiting"
     ]
+    parts += [f"{n_streams} more for what is heard"] if n_streams else []
     parts += [f"{workers['n_died']} died"] if workers.get("n_died") else []
     parts += [size(process["memory_bytes"])] if process.get("memory_bytes") else []
     parts += [f"loop held up for {1000 * loop['longest_turn_s']:.0f} ms at most"] if "longest_turn_s" in loop else []

@@ -65,6 +65,7 @@ class WorkersStatus(TypedDict):
     n_alive: int
     n_reads_waiting: int
     n_writes_waiting: int
+    n_streams: int
 
 
 class Process(TypedDict):
