@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 from dejavuctl.failures import Interrupted, Usage
 from dejavuctl.long_work import add_quiet, under_way
 from dejavuctl.output import count, size
-from dejavuctl.progress import StatusLine
+from dejavuctl.progress import NewsLine, share_of
 from dejavud.wire.codes import EXIT_MATCHED
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Callable, Mapping
-    from typing import TextIO
 
     from dejavuctl.connection import Connection
+    from dejavuctl.progress import StatusLine
     from dejavuctl.session import Session
 
-_BAR_CELLS = 16
 _DOING = {"writing": "written", "checking": "checked", "adding": "read", "removing": "compared"}
 
 
@@ -44,7 +43,7 @@ def converse(
     interrupted : what Ctrl-C left.
     """
     out = session.out
-    line = _Line(out.remarks, enabled=not options.quiet)
+    line = NewsLine(out.remarks, _text, enabled=not options.quiet)
     with session.connect() as connection:
         if not connection.reads_our_files:
             raise Usage(reason="archives are files of the daemon's machine: run dejavuctl there, over its ipc socket")
@@ -74,28 +73,10 @@ def taken(report: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-class _Line:
-    """The line that says how far it is."""
-
-    def __init__(self, stream: TextIO, *, enabled: bool) -> None:
-        self._line = StatusLine(stream, enabled=enabled)
-
-    def note(self, figures: Mapping[str, Any]) -> None:
-        """Take news from the daemon."""
-        if self._line.is_due:
-            self._line.draw(self._text(figures))
-
-    def clear(self) -> None:
-        """Take the line off the terminal."""
-        self._line.clear()
-
-    def _text(self, figures: Mapping[str, Any]) -> str:
-        done, total = int(figures["n_done"]), int(figures["n_total"])
-        share = min(done / total, 1.0) if total else 1.0
-        filled = int(share * _BAR_CELLS)
-        bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._line.is_terminal else ""
-        unit = str(figures.get("unit") or "tracks")
-        how_far = (
-            f"{size(done)} of {size(total)}" if unit == "bytes" else f"{done} of {count(total, unit.removesuffix('s'))}"
-        )
-        return f"{bar}{how_far} {_DOING.get(str(figures.get('state')), 'done')}"
+def _text(figures: Mapping[str, Any], line: StatusLine) -> str:
+    done, total = int(figures["n_done"]), int(figures["n_total"])
+    unit = str(figures.get("unit") or "tracks")
+    how_far = (
+        f"{size(done)} of {size(total)}" if unit == "bytes" else f"{done} of {count(total, unit.removesuffix('s'))}"
+    )
+    return f"{line.bar(share_of(figures))}{how_far} {_DOING.get(str(figures.get('state')), 'done')}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dejavuctl.output import clock, count, fit, terminal_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, Self, TextIO
 
 REDRAW_S = 0.1
@@ -17,7 +17,7 @@ PLAIN_LINE_S = 30.0
 """Between two lines where there is no terminal: enough to see in a log that it goes on."""
 WINDOW_S = 20.0
 """The remaining time follows the rate of this last while."""
-_BAR_CELLS = 24
+_BAR_CELLS = 16
 
 
 class StatusLine:
@@ -51,12 +51,39 @@ class StatusLine:
             self._stream.write(text + "\n")
         self._stream.flush()
 
+    def bar(self, share: float) -> str:
+        """Return a bar that is filled to its `share`, and a space; nothing where there is no terminal."""
+        filled = int(min(share, 1.0) * _BAR_CELLS)
+        return f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self.is_terminal else ""
+
     def clear(self) -> None:
         """Take the line off the terminal."""
         if self._drawn:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._drawn = False
+
+
+class NewsLine:
+    """The line of what the daemon tells of its work.
+
+    text : makes it of the daemon's figures, given the line for its bar and its time.
+    """
+
+    def __init__(
+        self, stream: TextIO, text: Callable[[Mapping[str, Any], StatusLine], str], *, enabled: bool = True
+    ) -> None:
+        self._line = StatusLine(stream, enabled=enabled)
+        self._text = text
+
+    def note(self, figures: Mapping[str, Any]) -> None:
+        """Take news from the daemon."""
+        if self._line.is_due:
+            self._line.draw(self._text(figures, self._line))
+
+    def clear(self) -> None:
+        """Take the line off the terminal."""
+        self._line.clear()
 
 
 class Progress:
@@ -110,28 +137,18 @@ class Progress:
         since, share_then = self._window[0]
         rate = (share - share_then) / max(now - since, 1e-9)
         left = f"{clock((1 - share) / rate)} left" if rate > 0 else "?:?? left"
-        filled = int(share * _BAR_CELLS)
-        bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._line.is_terminal else ""
-        return f"{bar}{self._n_done} of {count(self._n_files, 'file')}, {self.times_real_time:.0f}x real time, {left}"
+        return f"{self._line.bar(share)}{self._n_done} of {count(self._n_files, 'file')}, {self.times_real_time:.0f}x real time, {left}"
 
 
-class ShareLine:
-    """How much of the postings the daemon is through with, as it tells it."""
+def share_of(figures: Mapping[str, Any]) -> float:
+    """Return which share of what there is to do is done: ``n_done`` of ``n_total``."""
+    done, total = int(figures["n_done"]), int(figures["n_total"])
+    return min(done / total, 1.0) if total else 1.0
 
-    def __init__(self, stream: TextIO, *, enabled: bool) -> None:
-        self._line = StatusLine(stream, enabled=enabled)
 
-    def note(self, figures: Mapping[str, Any]) -> None:
-        """Take news from the daemon: ``n_done`` of ``n_total``, and perhaps ``n_findings``."""
-        if self._line.is_due:
-            done, total = int(figures["n_done"]), int(figures["n_total"])
-            share = min(done / total, 1.0) if total else 1.0
-            left = f"{clock(self._line.elapsed_s * (1 - share) / share)} left" if share else "?:?? left"
-            filled = int(share * _BAR_CELLS)
-            bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._line.is_terminal else ""
-            found = f", {count(figures['n_findings'], 'finding')}" if figures.get("n_findings") else ""
-            self._line.draw(f"{bar}{done / 1e6:.1f} of {total / 1e6:.1f} M postings, {left}{found}")
-
-    def clear(self) -> None:
-        """Take the line off the terminal."""
-        self._line.clear()
+def postings_text(figures: Mapping[str, Any], line: StatusLine) -> str:
+    """Return how many of the postings the daemon is through with, and perhaps how many findings there were."""
+    done, total, share = int(figures["n_done"]), int(figures["n_total"]), share_of(figures)
+    left = f"{clock(line.elapsed_s * (1 - share) / share)} left" if share else "?:?? left"
+    found = f", {count(figures['n_findings'], 'finding')}" if figures.get("n_findings") else ""
+    return f"{line.bar(share)}{done / 1e6:.1f} of {total / 1e6:.1f} M postings, {left}{found}"

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import TextIO
 
-_BAR_CELLS = 16
-
 
 class ScanProgress:
     """The line; `clear` takes it off the terminal before something else is printed."""
@@ -24,7 +22,7 @@ class ScanProgress:
         """Draw, unless that was done a moment ago."""
         line = self._line
         if line.is_due:
-            line.draw(_text(done_s, total_s, line.elapsed_s, n_plays, sounding, with_bar=line.is_terminal))
+            line.draw(_text(line, done_s, total_s, n_plays, sounding))
 
     def clear(self) -> None:
         """Take the line off the terminal."""
@@ -32,20 +30,12 @@ class ScanProgress:
 
 
 def _text(
-    done_s: float,
-    total_s: float | None,
-    elapsed_s: float,
-    n_plays: int,
-    sounding: Sequence[Mapping[str, Any]],
-    *,
-    with_bar: bool,
+    line: StatusLine, done_s: float, total_s: float | None, n_plays: int, sounding: Sequence[Mapping[str, Any]]
 ) -> str:
     now = f", now: {' and '.join(track_name(play['track']) for play in sounding)}" if sounding else ""
     played = f"{count(n_plays, 'play')}{now}"
     if not total_s:
         return f"{clock(done_s)} heard, {played}"
     share = min(done_s / total_s, 1.0)
-    filled = int(share * _BAR_CELLS)
-    bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if with_bar else ""
-    left = f"{clock(elapsed_s * (1 - share) / share)} left" if share else "?:?? left"
-    return f"{bar}{clock(done_s)} of {clock(total_s)}, {left}, {played}"
+    left = f"{clock(line.elapsed_s * (1 - share) / share)} left" if share else "?:?? left"
+    return f"{line.bar(share)}{clock(done_s)} of {clock(total_s)}, {left}, {played}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dejavuctl.failures import Interrupted
 from dejavuctl.long_work import add_quiet, under_way
 from dejavuctl.output import clock, count, printable
-from dejavuctl.progress import ShareLine
+from dejavuctl.progress import NewsLine, postings_text
 from dejavud.wire.codes import EXIT_MATCHED, EXIT_NO_MATCH
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def check(options: Namespace) -> None:
 def run(options: Namespace, session: Session) -> int:
     """Have the index checked, and say what is wrong with it."""
     out = session.out
-    line = ShareLine(out.remarks, enabled=not options.quiet)
+    line = NewsLine(out.remarks, postings_text, enabled=not options.quiet)
     with session.connect() as connection, under_way(line, lambda: Interrupted("what was repaired stays so")):
         report = connection.call("check", {"repair": options.repair}, line.note)
     out.show(report, "\n".join(_lines(report)))

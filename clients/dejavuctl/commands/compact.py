@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dejavuctl.failures import Interrupted
 from dejavuctl.long_work import add_quiet, under_way
 from dejavuctl.output import clock, size
-from dejavuctl.progress import ShareLine
+from dejavuctl.progress import NewsLine, postings_text
 from dejavud.wire.codes import EXIT_MATCHED
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def check(options: Namespace) -> None:
 def run(options: Namespace, session: Session) -> int:
     """Have the index written anew, and say what that gave."""
     out = session.out
-    line = ShareLine(out.remarks, enabled=not options.quiet)
+    line = NewsLine(out.remarks, postings_text, enabled=not options.quiet)
     with session.connect() as connection, under_way(line, lambda: Interrupted("the index is as it was")):
         done = connection.call("compact", {}, line.note)
     before, after = done["n_bytes_before"], done["n_bytes_after"]

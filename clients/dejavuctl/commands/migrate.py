@@ -37,7 +37,6 @@ examples:
 Ctrl-C ends it cleanly, and so does whatever else: run it again, and it goes on where it was.
 exit status: 0 done, 4 failed, 130 interrupted."""
 
-_BAR_CELLS = 16
 _REASONS = {
     "half_written": "dejavu had not finished them",
     "empty": "without fingerprints",
@@ -131,15 +130,13 @@ class _Progress:
         if state == "waiting":
             return f"waiting: {printable(str(figures.get('reason')))}"
         done, total = int(figures["n_rows_done"]), int(figures["n_rows"])
-        share = min(done / total, 1.0) if total else 1.0
         elapsed_s = self._line.elapsed_s
         if self._reading_since is None:
             self._reading_since = elapsed_s, done
         since_s, done_then = self._reading_since
         rate = (done - done_then) / max(elapsed_s - since_s, 1e-9)
         left = f"{clock((total - done) / rate)} left" if rate > 0 else "?:?? left"
-        filled = int(share * _BAR_CELLS)
-        bar = f"[{'#' * filled}{'-' * (_BAR_CELLS - filled)}] " if self._line.is_terminal else ""
+        bar = self._line.bar(done / total if total else 1.0)
         songs = f"{figures['n_songs_done']} of {count(int(figures['n_songs']), 'song')}"
         return f"{bar}{songs}, {done / 1e6:.1f} of {total / 1e6:.1f} M fingerprints, {rate / 1000:.0f} k/s, {left}"
 

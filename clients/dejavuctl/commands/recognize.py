@@ -13,7 +13,7 @@ from dejavuctl.interrupts import held_back
 from dejavuctl.jobs import Ask, recognize_file, with_bytes
 from dejavuctl.long_work import under_way
 from dejavuctl.output import clock, count, percent, printable, track_name
-from dejavuctl.progress import StatusLine
+from dejavuctl.progress import NewsLine, StatusLine
 from dejavud.wire.codes import EXIT_FAILED, EXIT_MATCHED, EXIT_NO_MATCH
 
 if TYPE_CHECKING:
@@ -143,15 +143,11 @@ def _from_microphone(options: Namespace, session: Session) -> int:
 def _from_pipe(options: Namespace, session: Session, params: dict[str, Any]) -> int:
     from dejavuctl.live_query import answer_to, progress_text  # noqa: PLC0415 - most queries are files
 
-    out, line = session.out, StatusLine(session.out.remarks, enabled=True)
-
-    def note(figures: Mapping[str, Any]) -> None:
-        if line.is_due:
-            line.draw(progress_text(figures))
-
+    out = session.out
+    line = NewsLine(out.remarks, lambda figures, _line: progress_text(figures))
     params |= {"source": "live"} | ({"pcm": options.pcm} if options.pcm else {})
     with session.connect() as connection, under_way(line, lambda: Interrupted("nothing was recognized until then")):
-        answer = answer_to(connection, sys.stdin.fileno(), params, note)
+        answer = answer_to(connection, sys.stdin.fileno(), params, line.note)
     out.show(answer, _line(answer, None))
     return EXIT_MATCHED if answer["matches"] else EXIT_NO_MATCH
 
