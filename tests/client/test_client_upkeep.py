@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,11 @@ def test_ctrl_c_ends_it_in_the_daemon_too_and_says_what_is_left(
     daemon: FakeDaemon, start_ctl: Callable[..., subprocess.Popen[str]], words: str, command: str, left: str
 ) -> None:
     """The request is cancelled, one line says what there is now, for a program too, and the exit status is 130."""
-    daemon.table[command] = lambda _: process.send_signal(signal.SIGINT)
+    started: queue.SimpleQueue[subprocess.Popen[str]] = queue.SimpleQueue()
+    daemon.table[command] = lambda _: started.get(timeout=20).send_signal(signal.SIGINT)
     for form in ("", "--json"):
         process = start_ctl(*words.split(), *form.split())
+        started.put(process)
         out, err = process.communicate(timeout=20)
         assert process.returncode == 130
         assert daemon.cancelled.get(timeout=5) == 1
