@@ -192,10 +192,10 @@ async def test_a_stream_that_drops_and_comes_back_is_one_play(place: Place) -> N
 
 
 async def test_a_pipe_is_listened_to_writer_after_writer(place: Place) -> None:
-    """A pipe waits for a writer; what one writes is heard, and then what the next one does."""
+    """A pipe waits for a writer; what one writes is heard, and then what the next one does; where none comes, what played does no longer."""
     pipe = place.folder / "pipe"
     os.mkfifo(pipe)
-    async with running_daemon(place) as daemon, events_of(place) as heard:
+    async with running_daemon(place, environment={"DEJAVUD_LISTEN_MAX_GAP_S": "2"}) as daemon, events_of(place) as heard:
         await begin(daemon, heard)
         for seed in (1, 2):
             await teach(daemon, place.folder, f"piece {seed}", synthesize(seed, 20, RATE_HZ))
@@ -206,3 +206,7 @@ async def test_a_pipe_is_listened_to_writer_after_writer(place: Place) -> None:
             await trio.to_thread.run_sync(pipe.write_bytes, data)
             await heard.until("match.started", seed)
         assert [data["track"]["title"] for data in heard.of("match.started")] == ["piece 1", "piece 2"]
+        *_, ended = await heard.until("match.ended", 2)
+        assert ended["outcome"] == "source_lost"
+        [view] = (await daemon.ask("listen.list"))["listeners"]
+        assert (view["state"], view["plays"]) == ("waiting", [])

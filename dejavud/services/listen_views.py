@@ -49,7 +49,7 @@ def _outcome(listener: Listener) -> str:
         return "paused"
     if listener.is_over:
         return "source_ended"
-    return "source_lost" if listener.state in ("retrying", "waiting") else "unheard"
+    return "source_lost" if listener.state in ("retrying", "waiting", "starting") else "unheard"
 
 
 def play_view(listener: Listener, play: HeardPlay) -> dict[str, Any]:

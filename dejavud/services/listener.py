@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from dejavud.services.url_guard import UrlGuard
     from dejavud.services.workers import Workers
     from dejavud.values import Track
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +112,7 @@ class Listener:
         self.next_try_at: datetime | None = None
         self.level_db: float | None = None
         self.n_overruns = self.n_retries = self.n_plays = self.end_frame = 0
-        self.heard_at = 0.0
+        self.heard_at = self._taken_at = self._watched_from = 0.0
         self.clock: SourceClock | None = None
         self.tracks: dict[int, Track] = {}
         self._zeros: dict[int, datetime] = {}
@@ -130,6 +128,7 @@ class Listener:
         self._untold: deque[Change] = deque(maxlen=MAX_UNTOLD)
         self._scope = trio.CancelScope()
         self._wake = trio.Event()
+        self._turns = trio.Lock()  # what hears is one thing at a time
 
     # -- what is asked of it ----------------------------------------------------------------------------------------
 
@@ -195,6 +194,9 @@ class Listener:
                         continue
                     started = trio.current_time()
                     reason = await self._heard_to_the_end(helpers)
+                    if self._watched_from != self._taken_at:
+                        self._watched_from = self._taken_at
+                        helpers.start_soon(self._end_unless_back, self._taken_at)
                     if trio.current_time() - started >= GOOD_S:
                         pause_s = FIRST_PAUSE_S
                     if reason is not None:
@@ -265,22 +267,22 @@ class Listener:
         self.next_try_at = datetime.now(UTC) + timedelta(seconds=wait_s)
         self._turn("retrying", reason)
         with trio.move_on_after(wait_s):
-            await self._wait_for(self._wake.wait)
+            await self._wake.wait()
         self.next_try_at = None
 
-    async def _wait_for(self, what: Callable[[], Awaitable[T]]) -> T:
-        """Return what comes, however late; when that is later than a play may pause, the plays end meanwhile."""
-        with trio.move_on_at(self.heard_at + self._settings.rules.max_gap_s):
-            return await what()
-        await self._finish()
-        return await what()
+    async def _end_unless_back(self, lost_at: float) -> None:
+        """End the plays when the source is away for longer than a play may pause, whatever is waited for: a writer, a connection, the next try."""
+        await trio.sleep_until(lost_at + self._settings.rules.max_gap_s)
+        async with self._turns:
+            if self._taken_at == lost_at:
+                await self._end_plays()
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 
     async def _hear_feed(self, feed: Feed, helpers: trio.Nursery) -> None:
         """Hear who sends sound, when somebody does, to the end; what is wrong with it is theirs to be told, and no reason to wait."""
         self._turn("waiting", self.reason if self.state == "waiting" else "nobody sends sound")
-        feeder = await self._wait_for(feed.next_feeder)
+        feeder = await feed.next_feeder()
         reason = "who sent sound has left"
         try:
             async with feed.poured(feeder, helpers) as address:
@@ -340,21 +342,28 @@ class Listener:
 
         While the index does not answer, what is live passes unheard, as it cannot be kept, and what can wait waits.
         """
-        while True:
-            try:
-                changes = await self._workers.match(self.hearing.hear, sound, self._base)
-            except _NO_INDEX as error:
-                self._turn("waiting", f"nothing can be recognized: {error.message}")
-                if self.source.is_live:
-                    return
-                await trio.sleep(INDEX_PAUSE_S)
-            else:
-                self._turn("silent" if sound.is_silent else "listening")
-                await self._tell(changes)
-                return
+        async with self._turns:
+            while True:
+                try:
+                    changes = await self._workers.match(self.hearing.hear, sound, self._base)
+                except _NO_INDEX as error:
+                    self._turn("waiting", f"nothing can be recognized: {error.message}")
+                    if self.source.is_live:
+                        break
+                    await trio.sleep(INDEX_PAUSE_S)
+                else:
+                    self._turn("silent" if sound.is_silent else "listening")
+                    await self._tell(changes)
+                    break
+            self._taken_at = trio.current_time()
 
     async def _finish(self) -> None:
-        """End every play; where the index does not answer they end when it does."""
+        """End every play, now."""
+        async with self._turns:
+            await self._end_plays()
+
+    async def _end_plays(self) -> None:
+        """End every play, when one's turn has come; where the index does not answer they end when it does."""
         try:
             await self._tell(await self._workers.match(self.hearing.finish))
         except DejavudError as error:
