@@ -238,6 +238,8 @@ class Decoder:
                 n_errors += 1
                 if n_errors < _MAX_READ_ERRORS:
                     continue
+                if isinstance(error, av.ExitError):
+                    raise UnsupportedAudio(source=self._name, reason="nothing comes that can be decoded") from error
                 if self._is_live and not isinstance(error, OSError):
                     reason = f"from here on it cannot be decoded (FFmpeg: {error.strerror}), as when its rate or channels change"
                     raise UnsupportedAudio(source=self._name, reason=reason) from error

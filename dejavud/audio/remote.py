@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import av
 
-from dejavud.audio.container import WHAT_WORKS, decoding
+from dejavud.audio.container import decoding
 from dejavud.audio.pcm import mono
 from dejavud.errors import UnreachableUrl, UnsupportedAudio
 
@@ -45,6 +48,7 @@ _LEADING_ELSEWHERE = frozenset(
 """Formats that open what they name.  HLS does too, and is as good as its proxy."""
 _REMOTE_TIMEOUT_S = (10.0, 30.0)
 """For an address to answer, and for its next bytes."""
+_NO_AUDIO = "what comes from there is not audio that can be decoded; where it is a web page or a playlist (.m3u, .pls), give the address of the stream that it names"
 
 
 @contextmanager
@@ -69,6 +73,7 @@ def open_remote_decoder(way: Way, name: str, *, is_live: bool = False) -> Iterat
             name for name in av.formats_available if not _LEADING_ELSEWHERE.intersection(name.split(","))
         )
         options |= {"http_proxy": way.proxy, "format_whitelist": formats, "http_persistent": "0"}
+    started_s = time.monotonic()
     try:
         container = av.open(
             way.url,
@@ -77,14 +82,27 @@ def open_remote_decoder(way: Way, name: str, *, is_live: bool = False) -> Iterat
             metadata_errors="replace",
             timeout=_REMOTE_TIMEOUT_S,
         )
-    except av.InvalidDataError as error:
-        reason = f"what comes from there is not audio that can be decoded; {WHAT_WORKS}"
-        raise UnsupportedAudio(source=name, reason=reason) from error
     except av.FFmpegError as error:
-        timed_out = isinstance(error, av.ExitError)
-        reason = f"no answer within {_REMOTE_TIMEOUT_S[0]:g} s" if timed_out else f"{error.strerror}"
-        if isinstance(error, OSError) and error.errno == errno.EIO:
-            reason = "the connection ends before there is any sound"
-        raise UnreachableUrl(url=name, reason=reason) from error
+        is_late = time.monotonic() - started_s >= _REMOTE_TIMEOUT_S[0]  # of RTSP the error is another
+        if isinstance(error, av.InvalidDataError) and not is_late:
+            raise UnsupportedAudio(source=name, reason=_NO_AUDIO) from error
+        raise UnreachableUrl(url=name, reason=_why(error, way, is_late=is_late)) from error
     with decoding(container, name, mono, is_live=is_live) as decoder:
         yield decoder
+
+
+def _why(error: av.FFmpegError, way: Way, *, is_late: bool) -> str:
+    """Return why nothing could be opened, for people; FFmpeg calls half of it an input/output error."""
+    if is_late or isinstance(error, av.ExitError):
+        return f"no answer within {_REMOTE_TIMEOUT_S[0]:g} s"
+    if not (isinstance(error, OSError) and error.errno == errno.EIO):
+        return f"{error.strerror}"
+    host = urlsplit(way.url).hostname
+    if not way.proxy:  # which knows by itself
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError:
+            return f"the name {host!r} is not known"
+    return "the connection ends before there is any sound" + (
+        ", or is not spoken with TLS" if way.url.lower().startswith(("https", "rtsps")) else ""
+    )

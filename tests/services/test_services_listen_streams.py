@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from stations import HttpStation, Page, RtspStation, encoded
 from synthetic import synthesize
 from test_services_listeners import RULES, library
 
+from dejavud.audio import remote
 from dejavud.audio.address import Way
 from dejavud.errors import UnreachableUrl, UnsupportedAudio
 from dejavud.fingerprint.extractor import TrackExtractor, track_hashes
@@ -83,6 +85,18 @@ def test_a_station_that_changes_its_rate_and_channels_is_heard_on(
     )
     station.pages = {"/live": Page(parts)}
     assert heard(index, f"{station.url}/live") == [1, 2, 1]
+
+
+def test_what_never_comes_is_told_as_that(
+    index: WatchedIndex, station: HttpStation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera that takes the connection and says nothing does not answer; a station that sends what is no sound, and then nothing, sends nothing to hear."""
+    monkeypatch.setattr(remote, "_REMOTE_TIMEOUT_S", (1.0, 0.5))
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UnreachableUrl, match="no answer within 1 s"):
+        heard(index, f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live")
+    station.pages = {"/live": Page((encoded(piece(1, 44100), 44100, "mp3")[:9000],), is_held=True)}
+    with pytest.raises(UnsupportedAudio, match="nothing comes that can be decoded"):
+        heard(index, f"{station.url}/live")
 
 
 def test_an_ogg_stream_goes_on_from_link_to_link(index: WatchedIndex, station: HttpStation) -> None:
@@ -160,9 +174,10 @@ def test_what_is_no_station_says_why(index: WatchedIndex, station: HttpStation) 
         "/nothing": Page(),
         "/closed": Page(status=403),
     }
-    for path in ("page", "rubbish"):
-        with pytest.raises(UnsupportedAudio, match="there: "):
-            heard(index, f"{station.url}/{path}")
+    with pytest.raises(UnsupportedAudio, match="give the address of the stream that it names"):
+        heard(index, f"{station.url}/page")
+    with pytest.raises(UnsupportedAudio, match="there: "):
+        heard(index, f"{station.url}/rubbish")
     with pytest.raises(UnreachableUrl, match="ends before there is any sound"):
         heard(index, f"{station.url}/nothing")
     with pytest.raises(UnreachableUrl, match="403"):
@@ -171,3 +186,7 @@ def test_what_is_no_station_says_why(index: WatchedIndex, station: HttpStation) 
         heard(index, f"{station.url}/missing")
     with pytest.raises(UnreachableUrl, match="refused"):
         heard(index, "rtsp://127.0.0.1:1/live")
+    with pytest.raises(UnreachableUrl, match=r"the name 'nowhere\.invalid' is not known"):
+        heard(index, "http://nowhere.invalid/live")
+    with pytest.raises(UnreachableUrl, match="TLS"):
+        heard(index, f"{station.url.replace('http', 'https')}/live")
