@@ -65,14 +65,8 @@ class Connection:
         self._heard_at = self._opened_at = time.monotonic()
         check_socket_file(endpoint)
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
+        self._socket = socket_for(endpoint, self._context, zmq.DEALER, key)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
-        self._socket.setsockopt(zmq.HANDSHAKE_IVL, int(CONNECT_S * 1000))
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-        if key is not None:
-            key.guard(self._socket, endpoint)
         self._monitor = self._socket.get_monitor_socket(_MONITORED)
         try:
             self._socket.connect(endpoint)
@@ -271,6 +265,19 @@ class Connection:
 
     def _gone(self, reason: str) -> NoDaemon:
         return NoDaemon(endpoint=self.endpoint, reason=reason)
+
+
+def socket_for(endpoint: str, context: zmq.Context[Any], kind: int, key: KeyFile | None) -> zmq.Socket[bytes]:
+    """Return a socket that will notice when what it is connected to goes away, that never connects again, and that keeps nothing when it is closed."""
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, int(CONNECT_S * 1000))
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+    if key is not None:
+        key.guard(socket, endpoint)
+    return socket
 
 
 def check_socket_file(endpoint: str) -> None:

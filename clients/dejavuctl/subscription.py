@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from dejavuctl.connection import CONNECT_S, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, NEVER_MS, check_socket_file
+from dejavuctl.connection import CONNECT_S, check_socket_file, socket_for
 from dejavuctl.failures import NoDaemon, Usage
 from dejavuctl.interrupts import poll
 
@@ -31,14 +31,7 @@ class Subscription:
         self._greeted = self._was_told = False
         self._opened_at = time.monotonic()
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
-        self._socket.setsockopt(zmq.HANDSHAKE_IVL, int(CONNECT_S * 1000))
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-        if key is not None:
-            key.guard(self._socket, endpoint)
+        self._socket = socket_for(endpoint, self._context, zmq.SUB, key)
         for prefix in prefixes or [""]:
             self._socket.setsockopt(zmq.SUBSCRIBE, prefix.encode("utf-8", "surrogateescape"))
         self._monitor = self._socket.get_monitor_socket(
