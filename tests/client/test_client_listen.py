@@ -164,6 +164,20 @@ def test_what_is_heard_is_shown_as_it_is_heard(
     assert process.wait() == 0
 
 
+def test_a_listener_that_is_not_there_is_waited_for_and_said(
+    daemon: FakeDaemon, publisher: Publisher, start_ctl: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """A name with a typing error is not waited for in silence: it is said, with the names there are."""
+    daemon.table["listen.list"] = lambda _: {"listeners": [listener(), listener(listener="radio")]}
+    process = start_ctl("listen", "--listener", "kitchn", "-n", "1")
+    for _ in range(4):
+        publisher.wait_for_subscription()
+    publisher.publish("match.ended", 1, **play(listener="kitchn"))
+    lines, said = process.communicate(timeout=30)
+    assert said == "there is no listener 'kitchn' yet; there are: kitchen, radio\n"
+    assert "kitchn  ended" in lines
+
+
 def test_programs_get_the_events(
     daemon: FakeDaemon, publisher: Publisher, start_ctl: Callable[..., subprocess.Popen[str]]
 ) -> None:

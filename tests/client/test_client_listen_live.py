@@ -96,6 +96,16 @@ def test_a_picture_fits_any_terminal(
         assert not re.search(r"[\x00-\x1f\x7f-\x9f]", line.plain)
 
 
+def test_without_a_daemon_nothing_is_said_of_listeners() -> None:
+    """That it listens to nothing is said of a daemon that is there, and not of one that went away and stopped its listeners before."""
+    scene = kitchen()
+    scene.take(event("listener.stopped", listener="kitchen", source="mic"), 0.0)
+    assert "the daemon listens to nothing yet" in drawn(scene)
+    away = drawn(scene, trouble="no daemon, trying again in 2 s")
+    assert "no daemon" in away
+    assert "listens" not in away
+
+
 def test_candidates_are_seen_as_certainty_grows() -> None:
     """A bar a candidate, longer the surer it is, until one plays; then that is all there is to see."""
     scene, lengths = kitchen(), []

@@ -80,6 +80,10 @@ def _print_lines(options: Namespace, session: Session) -> int:
             session.out.show({"topic": "listener.state", "data": view}, listener_line(view))
     if not listeners:
         session.out.remark("the daemon listens to nothing yet; see dejavuctl listen add --help")
+    elif options.listener and options.listener not in (names := [view["listener"] for view in listeners]):
+        session.out.remark(
+            f"there is no listener {printable(options.listener)!r} yet; there are: {', '.join(map(printable, names))}"
+        )
     n_ended = 0
     topics = ["match.started", "match.updated", "match.ended", "listener."]
     for event in subscribe(endpoint, topics, session.key):

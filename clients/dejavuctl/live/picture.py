@@ -129,7 +129,7 @@ def _listeners(frame: Frame, room: int) -> list[Text]:
         return [Text("asking the daemon", "dim")][:room]
     if not scene.listeners:
         one = f"there is no listener {scene.only!r}" if scene.only else "the daemon listens to nothing yet"
-        return [Text(f"{one}; see dejavuctl listen add --help", "dim")][:room]
+        return [Text("" if frame.trouble else f"{one}; see dejavuctl listen add --help", "dim")][:room]
     blocks = [_block(frame, name) for name in scene.listeners]
     if sum(map(len, blocks)) + len(blocks) <= room:
         return [line for block in blocks for line in (*block, Text())]
