@@ -110,6 +110,7 @@ HAPPENED = {
     "listener.state",
     "listener.stopped",
 }
+"""At least: on a busy machine a command may take so long that it is told of as a job."""
 
 
 async def test_the_same_events_on_every_transport(place: Place, music: Path) -> None:
@@ -127,7 +128,7 @@ async def test_the_same_events_on_every_transport(place: Place, music: Path) -> 
             async with told(client, after=seq) as stream:
                 await live(daemon, music)
                 replayed: list[dict[str, Any]] = []
-                while not replayed or {event["topic"] for event in replayed} != HAPPENED:
+                while not {event["topic"] for event in replayed} >= HAPPENED:
                     replayed = (await daemon.ask("events.replay", after=seq))["events"]
                 published = [await next_published() for _ in replayed]
                 streamed = [await stream.next() for _ in replayed]
