@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dejavud.config import Address, Config, Loaded, load, parse_address, parse_arguments
+from dejavud.config.hidden import secrets_of
 from dejavud.config.loading import config_of, settings_of_toml
 from dejavud.config.printing import as_toml
 from dejavud.config.reloading import RESTART, needs_restart, taken_over
@@ -345,6 +347,25 @@ def test_printing_shows_all_and_keeps_secrets(tmp_path: Path, home: dict[str, st
 def test_a_refused_secret_is_not_repeated(tmp_path: Path, home: dict[str, str]) -> None:
     """The error about a token that is too short does not show it."""
     assert "hunter2" not in refusal(tmp_path, home | {"DEJAVUD_SECURITY_TOKEN": "hunter2"})
+
+
+SECRET_SOURCES = ("radio=http://me:hunter2@h/x", "door=rtsp://cam/1?user=hunter2&password=hunter2", "tape=/tmp/a@b")
+
+
+def test_what_lets_somebody_in_at_a_source_is_not_shown(tmp_path: Path, home: dict[str, str]) -> None:
+    """Neither where the configuration is printed nor where one source is wrong; the log is told to write it nowhere."""
+    conf = f"[listen]\nsources = {json.dumps(SECRET_SOURCES)}"
+    good = loaded(tmp_path, home, conf=conf)
+    assert "hunter2" not in as_toml(good)
+    assert "tape=/tmp/a@b" in as_toml(good)
+    assert "hunter2" in secrets_of(good.config)
+    for wrong in ("what", "b=http://me:hunter2@h:x/", "p=pcm:s16:1:1", "b=http://me:hunter2/3@h/"):
+        for said in (
+            refusal(tmp_path, home, conf=f"[listen]\nsources = {json.dumps([*SECRET_SOURCES, wrong])}"),
+            refusal(tmp_path, home | {"DEJAVUD_LISTEN_SOURCES": ",".join((*SECRET_SOURCES, wrong))}),
+        ):
+            assert "listen.sources must be" in said
+            assert "hunter2" not in said
 
 
 @pytest.mark.parametrize("profile", PROFILES)

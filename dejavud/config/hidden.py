@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from dejavud.audio.address import url_without_password
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,6 +18,11 @@ def secrets_of(config: Config) -> tuple[str, ...]:
     return tuple({secret for secret in _secrets(config) if secret})
 
 
+def shown_source(text: str) -> str:
+    """Return one of `listen.sources`, or several with commas between them, as it may be read: its address without what lets somebody in."""
+    return ",".join(url_without_password(one) if "://" in one else one for one in text.split(","))
+
+
 def _secrets(config: Config) -> Iterator[str]:
     yield config.security.token
     yield config.hooks.mqtt_password
@@ -24,7 +31,8 @@ def _secrets(config: Config) -> Iterator[str]:
         parts = urlsplit(webhook.url)
         yield parts.path.strip("/")  # services write their keys there
         yield parts.query
-    for url in (config.data.url, config.hooks.mqtt_url, *(webhook.url for webhook in config.hooks.webhooks)):
+    webhooks = (webhook.url for webhook in config.hooks.webhooks)
+    for url in (config.data.url, config.hooks.mqtt_url, *webhooks, *config.listen.sources):
         if password := _password(url):
             yield password
             yield unquote(password)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from dejavud.config.credentials import DATABASE_PASSWORD, credentials_of, with_password
+from dejavud.config.hidden import shown_source
 from dejavud.config.resolving import check_engine, check_exposure, resolved
 from dejavud.config.rules import RULES
 from dejavud.config.sections import SECRETS, Config, Key, keys
@@ -210,6 +211,8 @@ def _checked(dotted: str, key: Key, setting: Setting) -> Any:  # noqa: ANN401 - 
     """Return the value as its key has it; raises `InvalidConfig` that says what is allowed."""
     is_list = get_origin(key.kind) is tuple
     shown = "what it is set to" if dotted in SECRETS | {_MAY_HOLD_PASSWORD} else repr(setting.value)
+    if dotted == "listen.sources":
+        shown = shown_source(shown)
     is_tables = is_list and is_table(get_args(key.kind)[0])
     wanted = "a list of tables" if is_tables else "a list of texts" if is_list else _KIND_NAMES[key.kind]
     rule = RULES.get(dotted)

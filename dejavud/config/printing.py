@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from dejavud.config.hidden import shown_source
 from dejavud.config.sections import SECRETS, keys
 from dejavud.hooks.settings import Webhook, shown_url
 from dejavud.index.urls import without_password
@@ -35,6 +36,8 @@ def _shown(dotted: str, value: Any) -> str:  # noqa: ANN401 - any of the types t
         value = _MASK
     if dotted == "data.url":
         value = without_password(value)
+    if dotted == "listen.sources":
+        value = tuple(map(shown_source, value))
     if isinstance(value, tuple):
         return json.dumps(list(value), ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False)

@@ -7,7 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dejavud.audio.address import check_url
+from dejavud.audio.pcm_format import PcmFormat
 from dejavud.config.sections import parse_address
+from dejavud.errors import UnsupportedUrl
 from dejavud.fingerprint.profiles import PROFILES
 from dejavud.hooks.settings import are_webhooks, is_broker, is_format
 
@@ -49,8 +52,19 @@ _SOURCE = re.compile(r"([^=\s][^=]{0,63})=(mic(:.+)?|(https?|rtsps?)://\S+|(real
 
 
 def _are_sources(values: tuple[str, ...]) -> bool:
-    names = {parts[1] for value in values if (parts := _SOURCE.fullmatch(value)) is not None}
+    names = {parts[1] for value in values if (parts := _SOURCE.fullmatch(value)) is not None and _is_source(parts[2])}
     return len(names) == len(values)
+
+
+def _is_source(text: str) -> bool:
+    try:
+        if "://" in text:
+            check_url(text)
+        elif text.startswith("pcm"):
+            PcmFormat.parse(text.removeprefix("pcm").removeprefix(":"))
+    except (UnsupportedUrl, ValueError):
+        return False
+    return True
 
 
 def _is_topic(value: str) -> bool:
@@ -70,7 +84,8 @@ def _is_folder(value: str) -> bool:
 
 _ADDRESSES = Rule('addresses such as "127.0.0.1:4141" or "[::1]:4141"', _are_addresses)
 _SOURCES = Rule(
-    'such as "radio=https://example.org/live.mp3", "kitchen=mic:USB Audio" or "door=/run/door.fifo", each name once',
+    'such as "radio=https://example.org/live.mp3", "kitchen=mic:USB Audio", "hall=pcm:s16le:48000:2" or "door=/run/door.fifo", each name once, '
+    "and in a password @ / ? # and % as %40 %2F %3F %23 and %25",
     _are_sources,
 )
 _ENDPOINT = Rule(
