@@ -105,6 +105,16 @@ def test_a_listener_that_is_tried_again_says_why_and_when(daemon: FakeDaemon, ct
     assert second.endswith(f"{url}  nothing has come for 10 s, next try now, 1 overrun")
 
 
+def test_who_adds_a_listener_is_told_how_its_source_is(daemon: FakeDaemon, ctl: Callable[..., Ran]) -> None:
+    """A person reads what became of the source, as soon as it was opened or refused; a program gets the answer at once."""
+    starting = listener(state="starting", plays=[])
+    looks = iter([starting, listener(state="retrying", reason="nobody answers", plays=[], format=None, level_db=None)])
+    daemon.table["listen.add"] = lambda _: starting
+    daemon.table["listen.list"] = lambda _: {"listeners": [listener(listener="other"), next(looks)]}
+    assert ctl("listen", "add", "kitchen", "mic:USB", "--json").records == [starting]
+    assert ctl("listen", "add", "kitchen", "mic:USB").out == "kitchen  retrying, mic:USB, nobody answers\n"
+
+
 def test_a_listener_is_added_paused_resumed_and_removed(
     daemon: FakeDaemon, ctl: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

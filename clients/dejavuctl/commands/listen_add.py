@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dejavuctl.listeners import listener_line
 from dejavud.wire.codes import EXIT_MATCHED
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Mapping
 
+    from dejavuctl.connection import Connection
     from dejavuctl.session import Session
+
+_SETTLES_S, _LOOKS_S = 2.0, 0.1
+"""How long to wait for a word on the source, which most have within a second, and how often to look."""
 
 DESCRIPTION = "Has the daemon listen to one more source, now and after it is started again."
 EXAMPLES = """\
@@ -43,8 +49,20 @@ def run(options: Namespace, session: Session) -> int:
     params = {"name": options.name, "source": _absolute(options.source), "once": options.once}
     with session.connect() as connection:
         view = connection.call("listen.add", params)
+        if not session.out.as_json:
+            view = _settled(connection, view)
     session.out.show(view, listener_line(view))
     return EXIT_MATCHED
+
+
+def _settled(connection: Connection, view: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how the listener is once its source was opened or refused, or soon, where that takes long."""
+    until_s = time.monotonic() + _SETTLES_S
+    while view["state"] == "starting" and time.monotonic() < until_s:
+        time.sleep(_LOOKS_S)
+        views = connection.call("listen.list", {})["listeners"]
+        view = next((one for one in views if one["listener"] == view["listener"]), view)
+    return view
 
 
 def _absolute(source: str) -> str:
