@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class Entry:
         self.access.change_password(config.security.token)
         self.access.allowed_hosts = frozenset(config.security.allowed_hosts)
         self.access.allowed_origins = frozenset(config.security.allowed_origins)
+        self.access.trusted_proxies = tuple(map(ip_network, config.security.trusted_proxies))
         self._limits.change(config.limits.client_requests, config.limits.client_rate)
         if self.tls is not None and certificate is not None:
             self.tls.context = certificate

@@ -365,6 +365,33 @@ async def test_usual_limits_hinder_nobody(place: Place) -> None:
     assert codes == {b"200": 200}
 
 
+async def test_nobody_guesses_on_by_saying_that_he_is_another(place: Place) -> None:
+    """What X-Forwarded-For says counts for nothing, until its writer is trusted; and then no more than what that wrote, over HTTP and WebSocket alike."""
+    text = "[security]\ntoken = 'correct-horse'\n"
+    guarded = configured(place, text)
+
+    async def guesses(client: httpx.AsyncClient, *told: str) -> list[int]:
+        wrong = bearer("guess")
+        return [(await client.get("/v1/status", headers={**wrong, "x-forwarded-for": one})).status_code for one in told]
+
+    async with running_daemon(guarded) as daemon:
+        endpoints = (await trio.to_thread.run_sync(partial(status_of, guarded, "correct-horse")))["endpoints"]
+        [ws] = endpoints["websocket"]
+        async with http_client(endpoints["http"][0]) as client:
+            others = [f"192.0.2.{number}" for number in range(12)]
+            assert await guesses(client, *others) == [401] * 10 + [429] * 2
+            configured(place, f"{text}trusted_proxies = ['127.0.0.1']\n")
+            assert (await ctl(guarded, "--token", "correct-horse", "reload")).status == 0
+            assert await guesses(client, *others) == [401] * 12
+            spoofed = [f"192.0.2.{number}, 198.51.100.1" for number in range(12)]
+            assert await guesses(client, *spoofed) == [401] * 10 + [429] * 2
+            for last, status in (("198.51.100.1", 429), ("198.51.100.2", 401)):
+                assert (await shaken(ws, authorization="Bearer guess", x_forwarded_for=f"127.0.0.1, {last}"))[
+                    0
+                ] == status
+    assert '"client": "198.51.100.1"' in daemon.log
+
+
 async def test_guessing_is_slow_and_shuts_nobody_out(place: Place) -> None:
     """After ten wrong tokens an address is told to wait, even for the right word of conf; a token of ours from there is still taken."""
     guarded = configured(place, "[security]\ntoken = 'correct-horse'\n")

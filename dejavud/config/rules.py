@@ -186,6 +186,7 @@ RULES: dict[str, Rule] = {
     "events.keep": _between(1, 10_000_000),
     "events.keep_bytes": _between(1024, _MAX_BYTES, "bytes"),
     "security.token": _TOKEN,
+    "security.trusted_proxies": _NETWORKS,
     "security.url_networks": _NETWORKS,
     "security.paths": _FOLDERS,
     "security.allowed_hosts": _HOSTS,

@@ -133,6 +133,7 @@ class Security:
     token: str = field(default="", repr=False)
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     url_networks: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
 

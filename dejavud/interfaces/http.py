@@ -187,7 +187,8 @@ class _Application:
     async def _answer(self, scope: Scope, body: Body, exchange: _Exchange, request: Request) -> None:
         """Answer one request, well or with an error; raises `Gone` when nobody waits for it."""
         scope = {**scope, "app": self, "state": {BODY: body}}
-        headers, path, address = scope["headers"], scope["path"], scope["client"][0]
+        headers, path = scope["headers"], scope["path"]
+        address = self._guard.access.sender_of(headers, scope["client"][0])
         bind_contextvars(client=address)
         try:
             self._guard.check_sender(headers, is_get=scope["method"] in {"GET", "HEAD"})

@@ -192,6 +192,7 @@ class _Server:
             await connection.aclose(code, reason)
 
     def _admit(self, request: WebSocketRequest, address: str) -> Client:
+        address = self._guard.access.sender_of(request.headers, address)
         bind_contextvars(client=address)
         host = request._event.host.encode()  # noqa: SLF001 - trio-websocket shows every header but this one
         self._guard.check_sender([(b"host", host), *request.headers])

@@ -31,6 +31,7 @@ class Access:
     password : the token of the conf file, which gives every scope; empty where there is none.
     allowed_hosts : names by which the daemon may be called from a browser where nobody needs a token, beside those of this machine.
     allowed_origins : pages of other places that may use it, as browsers call them (``https://radio.example``).
+    trusted_proxies : networks of those who are believed what they say of where a request came from.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Access:
         self._changed, self.used = trio.Event(), trio.Event()
         self.allowed_hosts: Collection[str] = ()
         self.allowed_origins: Collection[str] = ()
+        self.trusted_proxies: Collection[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
 
     @property
     def tokens(self) -> tuple[Token, ...]:
@@ -71,6 +73,24 @@ class Access:
     def _tell_change(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+    def sender_of(self, headers: Iterable[tuple[bytes, bytes]], address: str) -> str:
+        """Return from where a request comes that `address` passes on: as each trusted proxy wrote down who had asked it, in ``X-Forwarded-For``.
+
+        It is read from its end, where the last proxy wrote, and no further than to the first address that is no trusted proxy's, or is no
+        address: what stands before that anybody can have written.
+        """
+        told = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1").split(",")
+        while told and self._is_trusted(address):
+            before = told.pop().strip()
+            if _parsed(before) is None:
+                break
+            address = before
+        return address
+
+    def _is_trusted(self, address: str) -> bool:
+        parsed = _parsed(address)
+        return parsed is not None and any(parsed in network for network in self.trusted_proxies)
 
     def admit(self, token: str | None, address: str, *, is_wide: bool = False) -> Client:
         """Return who shows `token` at a door that is asked from `address`; raises `Unauthorized`, or `RateLimited` after too many wrong ones.
@@ -132,12 +152,17 @@ class Access:
 
 def address_name(address: str) -> str:
     """Return what those at an address are called: the address, and of IPv6 the network of 64 bits, as one machine has all of that."""
+    parsed = _parsed(address)
+    if parsed is None:
+        return address
+    is_one = isinstance(parsed, ipaddress.IPv4Address) or parsed.is_loopback
+    return str(parsed) if is_one else str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address, of IPv4 where it is that in the clothes of IPv6; None where it is none."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(parsed) if parsed.is_loopback else str(ipaddress.ip_network((parsed, 64), strict=False))
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed

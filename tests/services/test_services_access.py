@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,34 @@ def test_the_owner_is_asked_where_conf_says_so() -> None:
     assert (reader.is_local, reader.may(Scope.READ), reader.may(Scope.WRITE)) == (True, True, False)
     with pytest.raises(Unauthorized):
         access.admit_owner(None)
+
+
+@pytest.mark.parametrize(
+    ("peer", "told", "sender"),
+    [
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", ["192.0.2.7"], "192.0.2.7"),
+        ("::ffff:127.0.0.1", ["192.0.2.7"], "192.0.2.7"),
+        ("127.0.0.1", ["198.51.100.1, 192.0.2.7"], "192.0.2.7"),
+        ("127.0.0.1", ["198.51.100.1", "192.0.2.7"], "192.0.2.7"),
+        ("127.0.0.1", ["192.0.2.7, 10.1.2.3"], "192.0.2.7"),
+        ("127.0.0.1", ["10.1.2.3, 10.1.2.4"], "10.1.2.3"),
+        ("127.0.0.1", ["192.0.2.7, 2001:db8::1"], "2001:db8::1"),
+        ("127.0.0.1", ["192.0.2.7, unknown"], "127.0.0.1"),
+        ("127.0.0.1", ["192.0.2.7, , 10.1.2.3"], "10.1.2.3"),
+        ("127.0.0.1", ["\xff"], "127.0.0.1"),
+        ("192.0.2.7", ["127.0.0.1"], "192.0.2.7"),
+        ("192.0.2.7", ["10.1.2.3", "198.51.100.1"], "192.0.2.7"),
+        ("local", ["198.51.100.1"], "local"),
+    ],
+)
+def test_a_trusted_proxy_is_believed_what_it_wrote_itself(peer: str, told: list[str], sender: str) -> None:
+    """Read from its end up to the first address that is no proxy's: neither a client behind one nor one who comes straight can be who he likes."""
+    access = Access()
+    headers = [(b"host", b"10.1.2.3"), *((b"x-forwarded-for", each.encode("latin-1")) for each in told)]
+    assert access.sender_of(headers, peer) == peer
+    access.trusted_proxies = tuple(map(ip_network, ("127.0.0.1", "10.0.0.0/8")))
+    assert access.sender_of(headers, peer) == sender
 
 
 def test_wrong_tokens_are_counted_by_address_and_forgiven_in_time() -> None:
