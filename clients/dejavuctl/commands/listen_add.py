@@ -48,7 +48,7 @@ def run(options: Namespace, session: Session) -> int:
     """Add it, and print how it is."""
     params = {"name": options.name, "source": _absolute(options.source), "once": options.once}
     with session.connect() as connection:
-        view = connection.call("listen.add", params)
+        view: Mapping[str, Any] = connection.call("listen.add", params)
         if not session.out.as_json:
             view = _settled(connection, view)
     session.out.show(view, listener_line(view))
