@@ -192,6 +192,12 @@ class WorkerDied(DejavudError):
     )
 
 
+class WorkerNotStarted(WorkerDied):
+    """The machine has no room for one more process or its descriptors now."""
+
+    template = "{source}: no worker process can be started for it now: {reason}"
+
+
 # -- the library ----------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ import structlog
 import trio
 import trio_parallel
 
-from dejavud.errors import Busy, DejavudError, Timeout, WorkerDied
+from dejavud.errors import Busy, DejavudError, Timeout, WorkerDied, WorkerNotStarted
 from dejavud.services import jobs, stream_jobs
 from dejavud.services.worker_streams import StreamJob, listening, received
 
@@ -250,6 +250,9 @@ class ProcessWorkers:
             log.warning("worker_died", what=what, exit_code=_exit_code(error))
             self._replace_worker()
             raise WorkerDied(source=what) from None
+        except OSError as error:  # those of the job come as `Failed`
+            log.warning("worker_cannot_start", what=what, reason=str(error))
+            raise WorkerNotStarted(source=what, reason=error.strerror or str(error)) from error
         if isinstance(result, jobs.Failed):
             if result.trace:
                 log.error("job_failed", what=what, trace=result.trace)
@@ -294,6 +297,8 @@ class ProcessWorkers:
             except trio_parallel.BrokenWorkerError as error:
                 self._n_died += 1
                 log.exception("worker_cannot_start", exit_code=_exit_code(error))
+            except OSError as error:
+                log.warning("worker_cannot_start", reason=str(error))
 
 
 def _exit_code(error: trio_parallel.BrokenWorkerError) -> int | None:

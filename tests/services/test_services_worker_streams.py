@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import os
+import resource
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +14,13 @@ import trio
 import worker_functions
 from test_services_workers import is_running, until_exists, until_gone
 
-from dejavud.errors import Busy, InternalError, UnsupportedAudio, WorkerDied
+from dejavud.errors import Busy, InternalError, UnsupportedAudio, WorkerDied, WorkerNotStarted
 from dejavud.services import workers as workers_module
 from dejavud.services.inline_workers import InlineWorkers
 from dejavud.services.workers import ProcessWorkers, Workers, open_workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @pytest.fixture
@@ -166,3 +169,34 @@ async def test_nothing_is_left_of_a_stream(
                 await anext(items)
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - the path's own method is refused in async functions
     assert n_descriptors() <= before + 1  # a worker that replaces a killed one
+
+
+@contextmanager
+def room_for(n_descriptors: int) -> Iterator[None]:
+    """Have this process open no more than so many descriptors while the block goes on."""
+    taken = {int(link.name) for link in Path("/proc/self/fd").iterdir()}
+    free = (number for number in itertools.count() if number not in taken)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, n_descriptors, None)), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_where_no_worker_can_be_started_only_the_stream_fails(processes: ProcessWorkers) -> None:
+    """Without descriptors for one more process a stream and a warm worker are not had, which is said; with some again they are, and nothing else ended."""
+    async with processes.stream(worker_functions.own_process, 10_000_000, what="first") as first:
+        await anext(first)
+        while processes.status().n_busy > 1:  # noqa: ASYNC110 - a worker may still be warming up
+            await trio.sleep(0.01)
+        async with processes.stream(worker_functions.own_process, 10_000_000, what="second") as second:
+            await anext(second)
+            with room_for(3), pytest.raises(WorkerNotStarted, match="Too many open files"):
+                async with processes.stream(worker_functions.own_process, 1, what="third") as third:
+                    await anext(third)
+            with room_for(1):
+                await processes.warm()
+            async with processes.stream(worker_functions.own_process, 1, what="third") as third:
+                assert await anext(third)
+            assert await anext(second)
