@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from dejavud.services.views import track_in_answer
 
@@ -55,12 +56,14 @@ def _outcome(listener: Listener) -> str:
 def play_view(listener: Listener, play: HeardPlay) -> dict[str, Any]:
     """Return a play of a track that the listener has in `tracks`."""
     seconds = listener.hearing.params.frames_to_seconds
+    ago_s = trio.current_time() - listener.heard_at
+    started_at = listener.times.started_at(play.id, seconds(play.first_frame), seconds(listener.end_frame), ago_s)
     return {
         "listener": listener.name,
         "source": listener.source.shown,
         "play": play.id,
         "track": track_in_answer(listener.tracks[play.track_id]),
-        "started_at": (listener.zero_of(play) + timedelta(seconds=seconds(play.first_frame))).isoformat(),
+        "started_at": started_at.isoformat(),
         "start_s": round(seconds(play.first_frame), 3),
         "end_s": round(seconds(play.seen_frame), 3),
         "track_start_s": round(seconds(play.track_first_frame), 3),

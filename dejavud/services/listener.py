@@ -27,6 +27,7 @@ from dejavud.services import listen_jobs
 from dejavud.services.feeds import Feed
 from dejavud.services.listen_views import change_view, listener_view
 from dejavud.services.meters import Meter
+from dejavud.services.play_times import PlayTimes
 from dejavud.services.source_clock import SourceClock
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from dejavud.matching.tracker import TrackerRules
     from dejavud.services.events import EventHub
     from dejavud.services.feeds import Feeder
-    from dejavud.services.heard_plays import Change, HeardPlay
+    from dejavud.services.heard_plays import Change
     from dejavud.services.hearing import Hearing, Library
     from dejavud.services.listen_sources import Source
     from dejavud.services.url_guard import UrlGuard
@@ -99,7 +100,7 @@ class Listener:
     reason : why, where it is not listening.
     end_frame, heard_at : of the last second that was heard, and when.
     clock : of the source since it was opened last, or lost sound.
-    tracks : those of the plays that are going on.
+    tracks, times : of the plays that are going on.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Listener:
         self.heard_at = self._taken_at = self._watched_from = 0.0
         self.clock: SourceClock | None = None
         self.tracks: dict[int, Track] = {}
-        self._zeros: dict[int, datetime] = {}
+        self.times = PlayTimes()
         self._workers, self._hub, self._library, self._settings = (
             parts.workers,
             parts.hub,
@@ -151,17 +152,6 @@ class Listener:
         """Try to have a source back now that is waited for: something has changed."""
         if self.state == "retrying":
             self._wake.set()
-
-    def zero_of(self, play: HeardPlay) -> datetime:
-        """Return when, by the wall clock, second 0 of the listener's was, as it was taken to be when the play was first told: a play starts once.
-
-        Sound that comes faster than it plays, from a file or a sender, would move it else.
-        """
-        if play.id not in self._zeros:
-            now_s = self.hearing.params.frames_to_seconds(self.end_frame)
-            ago_s = now_s + max(0.0, trio.current_time() - self.heard_at)
-            self._zeros[play.id] = datetime.now(UTC) - timedelta(seconds=ago_s)
-        return self._zeros[play.id]
 
     @contextmanager
     def feeding(self) -> Iterator[Feeder]:
@@ -405,4 +395,4 @@ class Listener:
                 log.info("match_told", kind=change.kind, **fields)
         going = {play.id: play.track_id for play in self.hearing.plays}
         self.tracks = {track_id: track for track_id, track in self.tracks.items() if track_id in going.values()}
-        self._zeros = {play_id: zero for play_id, zero in self._zeros.items() if play_id in going}
+        self.times.keep(going)
