@@ -10,6 +10,7 @@ import signal
 import subprocess
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -39,10 +40,22 @@ class Setup(RealClient):
     show: Path
 
 
+@cache
+def sound(seed: int, duration_s: float, rate_hz: int) -> NDArray[Any]:
+    """Return a piece, which takes a while to make."""
+    return synthesize(seed, duration_s, rate_hz)
+
+
 def programme(rate_hz: int) -> NDArray[Any]:
     """Return the show: something unknown, a piece, half of another."""
-    second = synthesize(2, PIECE_S, rate_hz)[: round(PIECE_S / 2) * rate_hz]
-    return np.concatenate([synthesize(90, LEAD_S, rate_hz), synthesize(1, PIECE_S, rate_hz), second])
+    second = sound(2, PIECE_S, rate_hz)[: round(PIECE_S / 2) * rate_hz]
+    return np.concatenate([sound(90, LEAD_S, rate_hz), sound(1, PIECE_S, rate_hz), second])
+
+
+@cache
+def broadcast() -> bytes:
+    """Return the show as a station sends it, and what it plays after that: something unknown, a piece."""
+    return as_mp3(np.concatenate([programme(RATE_HZ), sound(91, 60.0, RATE_HZ), sound(2, PIECE_S, RATE_HZ)]))
 
 
 @asynccontextmanager
@@ -51,7 +64,7 @@ async def set_up(folder: Path) -> AsyncIterator[Setup]:
     music = folder / "music"
     music.mkdir()
     for seed in (1, 2):
-        write_wav(music / f"piece {seed}.wav", synthesize(seed, PIECE_S, RATE_HZ), RATE_HZ)
+        write_wav(music / f"piece {seed}.wav", sound(seed, PIECE_S, RATE_HZ), RATE_HZ)
     show = write_wav(folder / "show.wav", programme(16000), 16000)
     async with running_daemon(Place(folder)) as daemon:
         setup = Setup(daemon, folder, show)
@@ -103,9 +116,8 @@ async def test_a_show_is_scanned_by_every_door_and_in_every_format(folder: Path)
 
 async def test_a_station_is_heard_until_ctrl_c(folder: Path) -> None:
     """Each play of a stream without an end is printed when it has ended, the one that sounds at the end; and the station is left."""
-    show = np.concatenate([programme(RATE_HZ), synthesize(91, 60.0, RATE_HZ), synthesize(2, PIECE_S, RATE_HZ)])
     async with set_up(folder) as setup:
-        with on_air(as_mp3(show)) as station:
+        with on_air(broadcast()) as station:
             process = await trio.lowlevel.open_process(
                 setup.command("scan", station.url, "--json"),
                 env=setup.environment,
@@ -132,7 +144,7 @@ async def test_a_station_is_heard_until_ctrl_c(folder: Path) -> None:
 async def test_ctrl_c_stops_a_long_scan_in_the_daemon(folder: Path) -> None:
     """After Ctrl-C nothing works on the recording any more, and what was found by then is printed."""
     async with set_up(folder) as setup:
-        long = write_wav(folder / "long.wav", np.tile(programme(8000), 120), 8000)  # two and a half hours
+        long = write_wav(folder / "long.wav", np.tile(programme(8000), 48), 8000)  # an hour
         process = await trio.lowlevel.open_process(
             setup.command("scan", long, "--json"),
             env=setup.environment,
@@ -170,7 +182,7 @@ async def test_what_cannot_be_scanned_is_said(folder: Path) -> None:
 async def test_a_worker_that_is_killed_fails_the_scan_and_nothing_else(folder: Path) -> None:
     """The client is told, and the next scan runs."""
     async with set_up(folder) as setup:
-        with on_air(as_mp3(np.tile(programme(RATE_HZ), 2))) as station:
+        with on_air(broadcast()) as station:
             process = await trio.lowlevel.open_process(
                 setup.command("scan", station.url, "--json"),
                 env=setup.environment,
