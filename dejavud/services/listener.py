@@ -101,6 +101,7 @@ class Listener:
     end_frame, heard_at : of the last second that was heard, and when.
     clock : of the source since it was opened last, or lost sound.
     tracks, times : of the plays that are going on.
+    heeded : set once `state` is as it was told to be last, paused or not.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Listener:
         self._base = 0  # of the source's frame 0 on the listener's clock
         self._untold: deque[Change] = deque(maxlen=MAX_UNTOLD)
         self._scope = trio.CancelScope()
-        self._wake = trio.Event()
+        self._wake, self.heeded = trio.Event(), trio.Event()
         self._turns = trio.Lock()  # what hears is one thing at a time
 
     # -- what is asked of it ----------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ class Listener:
 
     def pause(self, *, paused: bool) -> None:
         """Close its source, or have it hear again, what has ended from its beginning."""
-        self.paused, self.is_over = paused, False
+        self.paused, self.is_over, self.heeded = paused, False, trio.Event()
         self._interrupt()
 
     def remove(self) -> None:
@@ -194,6 +195,7 @@ class Listener:
                         pause_s = FIRST_PAUSE_S if self._wake.is_set() else min(2 * pause_s, self._settings.retry_max_s)
             finally:
                 self.is_removed = True
+                self.heeded.set()
                 if self.feed is not None:
                     self.feed.dismiss()
                 with trio.CancelScope(shield=True), trio.move_on_after(5):
@@ -363,6 +365,8 @@ class Listener:
 
     def _turn(self, state: str, reason: str = "") -> None:
         """Tell a state that is a new one."""
+        if self.paused == (state == "paused"):
+            self.heeded.set()
         if (self.state, self.reason) == (state, reason) and state != "starting":
             return
         was_told = self.state == state

@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 MICROPHONE = "microphone"
 """The listener that the daemon has by itself."""
 MAX_NAME = 64
+HEED_S = 5.0
+"""How long to wait until a listener has done as it was told: closing a device takes some tenths of a second."""
 
 
 class Listeners:
@@ -191,6 +193,8 @@ class Listeners:
             listener.pause(paused=paused)
             if listener.remembered:
                 await self._remember()
+            with trio.move_on_after(HEED_S):
+                await listener.heeded.wait()
         return listener
 
     @contextmanager

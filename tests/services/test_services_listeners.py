@@ -284,6 +284,17 @@ async def test_listeners_are_remembered_but_those_for_once(
         assert bench.listeners.view() == []
 
 
+async def test_who_pauses_and_resumes_is_answered_when_it_is_done(index: WatchedIndex) -> None:
+    """The listener that is returned is paused, or no longer, whether its source is waited for, failed or has ended."""
+    async with listening(index) as bench:
+        for source, was in (("pcm", "waiting"), ("/missing", "retrying")):
+            await bench.listeners.add(was, source)
+            await bench.until(was, was)
+            for paused in (True, False, True):
+                assert (await bench.listeners.pause(was, paused=paused)).paused is paused
+                assert (bench.listeners.view_of(was)["state"] == "paused") is paused
+
+
 async def test_what_cannot_be_listened_to_is_refused(index: WatchedIndex) -> None:
     """A name twice, a name that is none, a source that is none and a classic library are refused with what to do."""
     async with listening(index) as bench:
