@@ -48,7 +48,10 @@ _LEADING_ELSEWHERE = frozenset(
 """Formats that open what they name.  HLS does too, and is as good as its proxy."""
 _REMOTE_TIMEOUT_S = (10.0, 30.0)
 """For an address to answer, and for its next bytes."""
-_NO_AUDIO = "what comes from there is not audio that can be decoded; where it is a web page or a playlist (.m3u, .pls), give the address of the stream that it names"
+_STREAM = "where it is a web page or a playlist (.m3u, .pls), give the address of the stream that it names"
+_NO_AUDIO = f"what comes from there is not audio that can be decoded; {_STREAM}"
+_NO_STREAM = frozenset({"subtitle", "data"})
+"""What FFmpeg takes a list of addresses for."""
 
 
 @contextmanager
@@ -87,6 +90,9 @@ def open_remote_decoder(way: Way, name: str, *, is_live: bool = False) -> Iterat
         if isinstance(error, av.InvalidDataError) and not is_late:
             raise UnsupportedAudio(source=name, reason=_NO_AUDIO) from error
         raise UnreachableUrl(url=name, reason=_why(error, way, is_late=is_late)) from error
+    if _NO_STREAM.issuperset(stream.type for stream in container.streams):
+        container.close()
+        raise UnsupportedAudio(source=name, reason=_NO_AUDIO)
     with decoding(container, name, mono, is_live=is_live) as decoder:
         yield decoder
 
@@ -103,6 +109,5 @@ def _why(error: av.FFmpegError, way: Way, *, is_late: bool) -> str:
             socket.getaddrinfo(host, None)
         except OSError:
             return f"the name {host!r} is not known"
-    return "the connection ends before there is any sound" + (
-        ", or is not spoken with TLS" if way.url.lower().startswith(("https", "rtsps")) else ""
-    )
+    is_tls = way.url.lower().startswith(("https", "rtsps"))
+    return f"the connection ends before there is any sound{', or is not spoken with TLS' if is_tls else ''}; {_STREAM}"

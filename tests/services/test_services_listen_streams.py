@@ -173,9 +173,12 @@ def test_what_is_no_station_says_why(index: WatchedIndex, station: HttpStation) 
         "/rubbish": Page((np.random.default_rng(3).bytes(100_000),)),
         "/nothing": Page(),
         "/closed": Page(status=403),
+        "/x.pls": Page((b"[playlist]\nFile1=http://127.0.0.1:18000/live.mp3\nNumberOfEntries=1\n",), "audio/x-scpls"),
+        "/x.m3u": Page((b"#EXTM3U\n#EXTINF:-1,x\nhttp://127.0.0.1:18000/live.mp3\n",), "audio/x-mpegurl"),
     }
-    with pytest.raises(UnsupportedAudio, match="give the address of the stream that it names"):
-        heard(index, f"{station.url}/page")
+    for path in ("page", "x.pls", "x.m3u"):
+        with pytest.raises((UnsupportedAudio, UnreachableUrl), match="give the address of the stream that it names"):
+            heard(index, f"{station.url}/{path}")
     with pytest.raises(UnsupportedAudio, match="there: "):
         heard(index, f"{station.url}/rubbish")
     with pytest.raises(UnreachableUrl, match="ends before there is any sound"):
