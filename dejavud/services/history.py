@@ -218,10 +218,18 @@ class PlayRecorder:
         """Write what goes on as far as it was heard, again and again."""
         while True:
             await trio.sleep(REFRESH_S)
-            for told in (play for listener in self._listeners() for play in listener["plays"]):
-                play_id = self._id_of(told)
-                if play_id in self._going:
-                    self._put(self._kept(play_id, told, GOING))
+            for play in self._as_heard().values():
+                self._put(play)
+
+    def _as_heard(self) -> dict[str, KeptPlay]:
+        """Return what goes on here as far as it was heard, by id."""
+        told = {self._id_of(play): play for listener in self._listeners() for play in listener["plays"]}
+        return {play_id: self._kept(play_id, told[play_id], GOING) for play_id in told.keys() & self._going.keys()}
+
+    def up_to_now(self, plays: Sequence[KeptPlay]) -> list[KeptPlay]:
+        """Return `plays`, those of them that go on here as far as they were heard, which is written down every minute only."""
+        heard = self._as_heard() if any(play.outcome == GOING for play in plays) else {}
+        return [heard.get(play.id, play) if play.outcome == GOING else play for play in plays]
 
     # -- writing ----------------------------------------------------------------------------------------------------
 

@@ -131,7 +131,8 @@ class HistoryHandlers:
         after = None if params.cursor is None else _place(params.cursor)
         plays = await self._workers.read(self._history.page, wanted, params.limit + 1, after)
         following = _cursor(plays[params.limit - 1]) if len(plays) > params.limit else None
-        return {"plays": [play_view(play) for play in plays[: params.limit]], "next": following, **_span(wanted)}
+        shown = self._recorder.up_to_now(plays[: params.limit])
+        return {"plays": [play_view(play) for play in shown], "next": following, **_span(wanted)}
 
     async def summary(self, params: SummarizePlays, _call: Call) -> dict[str, Any]:
         """Return how many plays there were, and of what."""

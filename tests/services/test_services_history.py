@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,24 @@ async def test_a_play_is_written_as_it_starts_is_refined_and_ends(
         await trio.sleep(2 * history_service.REFRESH_S)
         assert await bench.written() == [ended]
     assert autojump_clock is not None
+
+
+async def test_what_plays_now_is_listed_as_far_as_it_was_heard(history: WatchedHistory, tmp_path: Path) -> None:
+    """Who asks between two times that it is written down gets what its listener knows; one that another daemon hears is as it was written."""
+    async with recording(history, tmp_path) as bench:
+        bench.tell("started", 3, end_s=182.0, gaps=[], coverage=1.0)
+        [kept] = await bench.written()
+        history.record([replace(kept, id="another-3")])
+        bench.going = [told(3, end_s=200.0, gaps=[], coverage=1.0), told(4)]
+        plays = (await bench.ask("history.list"))["plays"]
+        assert {play["id"]: play["heard_s"] for play in plays} == {f"{bench.hub.daemon}-3": 20.0, "another-3": 2.0}
+        first = await bench.ask("history.list", limit=1)
+        second = await bench.ask("history.list", limit=1, cursor=first["next"])
+        assert [play["id"] for play in (*first["plays"], *second["plays"])] == [play["id"] for play in plays]
+        bench.going = []
+        bench.tell("ended", 3, end_s=210.0, gaps=[], coverage=1.0)
+        await bench.written()
+        assert {play["heard_s"] for play in (await bench.ask("history.list"))["plays"]} == {30.0, 2.0}
 
 
 async def test_what_changes_of_a_play_while_it_is_written_is_written_too(
