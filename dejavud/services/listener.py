@@ -210,7 +210,6 @@ class Listener:
         await self._finish()
         self._turn("paused" if self.paused else "ended")
         await self._wake.wait()
-        self.state = "starting"
 
     async def _heard_to_the_end(self, helpers: trio.Nursery) -> str | None:
         """Hear until the source fails, and return why; None when it ended in order, or was told to."""

@@ -293,6 +293,12 @@ async def test_who_pauses_and_resumes_is_answered_when_it_is_done(index: Watched
             for paused in (True, False, True):
                 assert (await bench.listeners.pause(was, paused=paused)).paused is paused
                 assert (bench.listeners.view_of(was)["state"] == "paused") is paused
+        await bench.listeners.add("new", "/missing", paused=True)
+        await bench.until("new", "paused")
+        await bench.listeners.pause("new", paused=False)
+        await bench.until("new", "retrying")
+        states = [event.data["state"] for event in bench.events if event.data["listener"] == "new"]
+    assert states[1:4] == ["paused", "starting", "retrying"], "events tell every state that a list does"
 
 
 async def test_what_cannot_be_listened_to_is_refused(index: WatchedIndex) -> None:
@@ -312,7 +318,7 @@ async def test_what_cannot_be_listened_to_is_refused(index: WatchedIndex) -> Non
         with pytest.raises(UnsupportedUrl):
             await bench.listeners.add("b", "ftp://example.org/x")
     async with listening(index, params=next(iter(GENERATIONS.values()))) as bench:
-        with pytest.raises(InvalidRequest, match="landmark-1"):
+        with pytest.raises(InvalidRequest, match="landmark-2"):
             await bench.listeners.add("a", "mic")
 
 
