@@ -31,6 +31,8 @@ STATES = {
 """What a state looks like."""
 NARROWEST_CELLS = (8, 3)
 """Characters that a shrunk column keeps, and those that it keeps where the terminal is narrower still."""
+_LAST_SHRUNK = frozenset({"started", "heard", "plays", "last", "day", "hour", "id", "length"})
+"""Headings of columns that are cut only where the others cannot be any more: half a moment or a number says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ class Table:
         self._state = heading.index("state") if "state" in heading else None
         natural = [max(map(display_width, column)) for column in zip(heading, *first_rows, strict=True)]
         self._cuts = out.answers.isatty()
-        self._widths = _shrunk(natural, terminal_columns()) if self._cuts else natural
+        self._widths = _shrunk(natural, terminal_columns(), heading) if self._cuts else natural
         self._print(heading)
 
     def add(self, row: Sequence[str], record: Mapping[str, Any]) -> None:
@@ -215,10 +217,16 @@ class Table:
             self._out.show(record or {}, "  ".join(cells).rstrip())
 
 
-def _shrunk(widths: list[int], available: int) -> list[int]:
+def _shrunk(widths: list[int], available: int, heading: Sequence[str]) -> list[int]:
     """Return `widths` with the widest made narrower, one cell at a time, until all fit into `available` with two spaces between."""
     widths = list(widths)
-    for least in NARROWEST_CELLS:
-        while sum(widths) + 2 * (len(widths) - 1) > available and max(widths) > least:
-            widths[widths.index(max(widths))] -= 1
+    every = range(len(widths))
+    others = [column for column in every if heading[column] not in _LAST_SHRUNK]
+    enough, least = NARROWEST_CELLS
+    for columns, narrowest in ((others, enough), (every, enough), (every, least)):
+        while columns and sum(widths) + 2 * (len(widths) - 1) > available:
+            widest = max(columns, key=widths.__getitem__)
+            if widths[widest] <= narrowest:
+                break
+            widths[widest] -= 1
     return widths

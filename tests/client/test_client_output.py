@@ -100,6 +100,19 @@ def test_colours_are_for_terminals(
     assert remarks.getvalue() == f"{start} no \N{REPLACEMENT CHARACTER}[2J\n"
 
 
+@pytest.mark.parametrize(("columns", "is_whole"), [(100, True), (60, True), (30, False)])
+def test_moments_are_the_last_to_be_cut(columns: int, is_whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a row of a table
+    """In a narrow terminal a list cuts its texts before when something was and how long; no line is wider than the terminal."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    answers = Terminal()
+    out = Output(as_json=False, answers=answers, remarks=io.StringIO(), color="never")
+    row = ("2026-10-25 14:03:12", "12:41", "a listener with a long name", 3 * "a title that is long ", "somebody")
+    show_list(out, ("started", "heard", "listener", "title", "artist"), [row], [{}], empty="")
+    _, line = answers.getvalue().splitlines()
+    assert line.startswith("2026-10-25 14:03:12  12:41  ") is is_whole
+    assert display_width(line) <= columns
+
+
 def test_programs_get_no_colours() -> None:
     """JSON is JSON, whatever is asked for, and an empty list is no line."""
     answers, remarks = Terminal(), Terminal()
