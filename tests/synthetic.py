@@ -7,6 +7,7 @@ exactly, so that every stretch of a piece is its own.
 from __future__ import annotations
 
 import wave
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 2, 3, 5, 7, 9, 10))
 _VOICES = ((36, 2.0, 0.30), (48, 1.0, 0.22), (60, 0.5, 0.22), (67, 0.25, 0.16))
 """Lowest MIDI note, beats a note and level of each voice."""
+_KEPT_S = 60.0
 
 
 def synthesize(seed: int, duration_s: float, rate_hz: int = 44100) -> Samples:
@@ -28,6 +30,16 @@ def synthesize(seed: int, duration_s: float, rate_hz: int = 44100) -> Samples:
     The notes depend on `seed` alone: at another rate the same piece is played, and a longer piece begins as the
     shorter one does, but for its level.
     """
+    return (_kept(seed, duration_s, rate_hz) if duration_s <= _KEPT_S else _made(seed, duration_s, rate_hz)).copy()
+
+
+@lru_cache(maxsize=16)
+def _kept(seed: int, duration_s: float, rate_hz: int) -> Samples:
+    """Return a piece that tests may well ask for again: to make one takes a hundredth of its own time."""
+    return _made(seed, duration_s, rate_hz)
+
+
+def _made(seed: int, duration_s: float, rate_hz: int) -> Samples:
     rng = np.random.default_rng(seed)
     beat_s = 60.0 / rng.uniform(84, 150)
     key, scale = int(rng.integers(12)), np.array(_SCALES[rng.integers(len(_SCALES))])

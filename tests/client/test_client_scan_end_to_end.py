@@ -40,22 +40,16 @@ class Setup(RealClient):
     show: Path
 
 
-@cache
-def sound(seed: int, duration_s: float, rate_hz: int) -> NDArray[Any]:
-    """Return a piece, which takes a while to make."""
-    return synthesize(seed, duration_s, rate_hz)
-
-
 def programme(rate_hz: int) -> NDArray[Any]:
     """Return the show: something unknown, a piece, half of another."""
-    second = sound(2, PIECE_S, rate_hz)[: round(PIECE_S / 2) * rate_hz]
-    return np.concatenate([sound(90, LEAD_S, rate_hz), sound(1, PIECE_S, rate_hz), second])
+    second = synthesize(2, PIECE_S, rate_hz)[: round(PIECE_S / 2) * rate_hz]
+    return np.concatenate([synthesize(90, LEAD_S, rate_hz), synthesize(1, PIECE_S, rate_hz), second])
 
 
 @cache
 def broadcast() -> bytes:
     """Return the show as a station sends it, and what it plays after that: something unknown, a piece."""
-    return as_mp3(np.concatenate([programme(RATE_HZ), sound(91, 60.0, RATE_HZ), sound(2, PIECE_S, RATE_HZ)]))
+    return as_mp3(np.concatenate([programme(RATE_HZ), synthesize(91, 60.0, RATE_HZ), synthesize(2, PIECE_S, RATE_HZ)]))
 
 
 @asynccontextmanager
@@ -64,7 +58,7 @@ async def set_up(folder: Path) -> AsyncIterator[Setup]:
     music = folder / "music"
     music.mkdir()
     for seed in (1, 2):
-        write_wav(music / f"piece {seed}.wav", sound(seed, PIECE_S, RATE_HZ), RATE_HZ)
+        write_wav(music / f"piece {seed}.wav", synthesize(seed, PIECE_S, RATE_HZ), RATE_HZ)
     show = write_wav(folder / "show.wav", programme(16000), 16000)
     async with running_daemon(Place(folder)) as daemon:
         setup = Setup(daemon, folder, show)
