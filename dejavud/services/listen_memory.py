@@ -27,6 +27,7 @@ class Remembered:
 
     trusted : wherever its address leads is all right.
     over : it was a file that was heard to its end, and is not heard again by itself.
+    own : conf has it, or the daemon by itself: all that is remembered of it is that somebody paused it.
     """
 
     name: str
@@ -34,6 +35,12 @@ class Remembered:
     paused: bool = False
     trusted: bool = True
     over: bool = False
+    own: bool = False
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """What no two that are remembered share."""
+        return self.name, self.own
 
 
 class ListenerMemory:
@@ -45,7 +52,7 @@ class ListenerMemory:
     def __init__(self, workers: Workers, path: Path | None) -> None:
         self._workers = workers
         self._path = path
-        self._left_out: dict[str, Remembered] = {}
+        self._left_out: dict[tuple[str, bool], Remembered] = {}
         self._turns = trio.Lock()
 
     async def read(self) -> Sequence[Remembered]:
@@ -54,18 +61,18 @@ class ListenerMemory:
 
     def leave_out(self, one: Remembered) -> None:
         """Go on remembering one that cannot be there now: it may be at the next start."""
-        self._left_out[one.name] = one
+        self._left_out[one.key] = one
 
-    def forget(self, name: str) -> bool:
-        """Forget one that was left out, and tell whether there was one of this name."""
-        return self._left_out.pop(name, None) is not None
+    def forget(self, name: str, *, own: bool = False) -> Remembered | None:
+        """Forget one that was left out, and return it, None where there was none of this name."""
+        return self._left_out.pop((name, own), None)
 
     async def write(self, listeners: Callable[[], Iterable[Remembered]]) -> None:
-        """Have the file hold those that `listeners` gives when its turn comes, and of who was left out other names; raises `NotRemembered`."""
+        """Have the file hold those that `listeners` gives when its turn comes, and of who was left out the others; raises `NotRemembered`."""
         if self._path is None:
             return
         async with self._turns:
-            kept = [asdict(one) for one in (self._left_out | {one.name: one for one in listeners()}).values()]
+            kept = [asdict(one) for one in (self._left_out | {one.key: one for one in listeners()}).values()]
             try:
                 with trio.CancelScope(shield=True):
                     await self._workers.thread(write_private, self._path, kept)
@@ -93,5 +100,5 @@ def _remembered(one: dict[str, Any]) -> Remembered:
     if not (isinstance(one["name"], str) and isinstance(one["source"], str)):
         msg = "name and source are texts"
         raise TypeError(msg)
-    flags = {key: bool(one[key]) for key in ("paused", "trusted", "over") if key in one}
+    flags = {key: bool(one[key]) for key in ("paused", "trusted", "over", "own") if key in one}
     return Remembered(one["name"], one["source"], **flags)

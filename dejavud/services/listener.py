@@ -95,7 +95,7 @@ class Listener:
     """One listener, as far as it is.
 
     feed : where its sound is sent to; None where it fetches it.
-    is_over : the source was heard to its end.
+    is_over : the source was heard to its end.  is_own : conf has it, or the daemon by itself.
     state : starting, waiting, listening, silent, retrying, paused, ended.
     reason : why, where it is not listening.
     end_frame, heard_at : of the last second that was heard, and when.
@@ -108,7 +108,13 @@ class Listener:
         self, name: str, source: Source, hearing: Hearing, parts: Surroundings, *, remembered: bool, paused: bool
     ) -> None:
         self.name, self.source, self.hearing = name, source, hearing
-        self.remembered, self.paused, self.is_removed, self.is_over = remembered, paused, False, False
+        self.remembered, self.paused, self.is_removed, self.is_over, self.is_own = (
+            remembered,
+            paused,
+            False,
+            False,
+            False,
+        )
         self.feed = None if source.pcm is None else Feed(name, source.pcm)
         self.state, self.reason, self.what = "starting", "", ""
         self.next_try_at: datetime | None = None

@@ -74,22 +74,38 @@ class Listeners:
         """Run the listeners, first those of `configured` (name and source) and those that are remembered, until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            kept = await self._memory.read()
+            names = {MICROPHONE, *(name for name, _ in configured)}
+            for one in kept:
+                if one.own and one.name in names:
+                    self._memory.leave_out(one)
             for name, source in configured:
-                self._begin(Remembered(name, source), remembered=False)
-            for one in await self._memory.read():
-                if not self._begin(one, remembered=True):
+                self._begin_own(name, source)
+            for one in kept:
+                if not one.own and not self._begin(one):
                     self._memory.leave_out(one)
             task_status.started()
             await trio.sleep_forever()
 
-    def _begin(self, one: Remembered, *, remembered: bool) -> bool:
-        """Start a listener and return True; one that is refused is said, and the daemon goes on without it."""
+    def _begin(self, one: Remembered) -> bool:
+        """Start a listener that was added before and return True; one that is refused is said, and the daemon goes on without it."""
         try:
-            self._start(self._new(one, remembered=remembered))
+            self._start(self._new(one, remembered=not one.own))
         except DejavudError as error:
             log.error("listener_refused", listener=one.name, reason=error.message)  # noqa: TRY400 - said whole by its message
             return False
         return True
+
+    def _begin_own(self, name: str, source: str) -> None:
+        was = self._memory.forget(name, own=True)
+        self._begin(Remembered(name, source, paused=was is not None and was.source == source, own=True))
+
+    def add_microphone(self) -> Listener:
+        """Return the listener that the daemon has by itself, started, paused where somebody paused it in an earlier life; raises as `add` does."""
+        listener = self._new(Remembered(MICROPHONE, "mic", own=True), remembered=False)
+        listener.paused = self._memory.forget(MICROPHONE, own=True) is not None
+        self._start(listener)
+        return listener
 
     async def add(
         self, name: str, source: str, *, remembered: bool = True, paused: bool = False, is_trusted: bool = True
@@ -115,7 +131,7 @@ class Listeners:
         self._check_name(one.name)
         source = parse_source(one.source, is_trusted=one.trusted)
         listener = Listener(one.name, source, hearing, self._parts, remembered=remembered, paused=one.paused)
-        listener.is_over = one.over
+        listener.is_over, listener.is_own = one.over, one.own
         self._listeners[one.name] = listener
         return listener
 
@@ -152,14 +168,14 @@ class Listeners:
             self._listeners.pop(name).remove()
         for name, source in now.items():
             if before.get(name) != source:
-                self._begin(Remembered(name, source), remembered=False)
+                self._begin_own(name, source)
 
     def new_hearing(self) -> Hearing:
         """Return what follows one more source; raises `InvalidRequest` where the library's profile is not to be listened for."""
         params, parts = self._params, self._parts
         if not isinstance(params, Params):
             reason = (
-                f"a library of the profile {params.profile} cannot be listened for: start the daemon with landmark-1"
+                f"a library of the profile {params.profile} cannot be listened for: start the daemon with landmark-2"
             )
             raise InvalidRequest(reason=reason)
         return Hearing(params, parts.settings.rules, parts.library, self._ids.__next__)
@@ -180,7 +196,7 @@ class Listeners:
         listener = self._named(name)
         listener.remove()
         del self._listeners[name]
-        if self._memory.forget(name) or listener.remembered:
+        if self._memory.forget(name) or listener.remembered or (listener.is_own and listener.paused):
             await self._remember()
 
     async def pause(self, name: str, *, paused: bool) -> Listener:
@@ -191,7 +207,7 @@ class Listeners:
         listener = self._named(name)
         if listener.paused != paused or (listener.is_over and not paused):
             listener.pause(paused=paused)
-            if listener.remembered:
+            if listener.remembered or listener.is_own:
                 await self._remember()
             with trio.move_on_after(HEED_S):
                 await listener.heeded.wait()
@@ -239,3 +255,5 @@ class Listeners:
         for one in self._listeners.values():
             if one.remembered:
                 yield Remembered(one.name, one.source.text, one.paused, one.source.is_trusted, one.is_over)
+            elif one.is_own and one.paused:
+                yield Remembered(one.name, one.source.text, paused=True, own=True)

@@ -87,11 +87,14 @@ class MicrophoneWatch:
         self._is_wanted = False  # once: who removes the listener does not want it back
         if not any(view["listener"] == MICROPHONE for view in self._listeners.view()):
             try:
-                await self._listeners.add(MICROPHONE, "mic", remembered=False)
+                listener = self._listeners.add_microphone()
                 self._has_added = True
             except DejavudError as error:
                 log.warning("microphone_not_listened_to", reason=error.message)
             else:
+                if listener.paused:
+                    log.info("microphone_paused", how_to_hear="dejavuctl listen resume microphone")
+                    return reason
                 log.info("microphone_listened_to", stored=False, how_not_to="set listen.microphone to off")
         return reason
 

@@ -49,6 +49,30 @@ async def test_listeners_of_conf_make_none_forgotten(kept: Path) -> None:
     assert names(kept) == ["b"]
 
 
+async def test_what_somebody_paused_stays_paused(kept: Path) -> None:
+    """Of the daemon's own microphone and what conf has nothing is remembered but that: until it is resumed or removed, or its source in conf is another."""
+    index = WatchedIndex()
+    conf = [("radio", GONE), ("hall", "pcm")]
+    async with listening(index, kept, conf) as bench:
+        bench.listeners.add_microphone()
+        for name in ("microphone", "radio", "hall"):
+            await bench.listeners.pause(name, paused=True)
+    async with listening(index, kept, [("radio", GONE), ("hall", "pcm:s16le:8000:1")]) as bench:
+        assert (await bench.until("radio", "paused"))["remembered"] is False
+        await bench.until("hall", "waiting")
+        await bench.listeners.pause("radio", paused=False)
+        bench.listeners.add_microphone()
+        await bench.until("microphone", "paused")
+    assert names(kept) == ["microphone"]
+    async with listening(index, kept, conf) as bench:
+        await bench.until("hall", "waiting")
+        await bench.until("radio", "retrying")
+        bench.listeners.add_microphone()
+        await bench.until("microphone", "paused")
+        await bench.listeners.remove("microphone")
+    assert names(kept) == []
+
+
 async def test_who_is_refused_at_a_start_is_remembered_all_the_same(kept: Path) -> None:
     """A start with a profile that cannot be listened for loses nobody, whatever is changed meanwhile; who is removed then stays away."""
     index = WatchedIndex()

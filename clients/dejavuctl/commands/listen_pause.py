@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dejavuctl.listeners import OneListener
 
-DESCRIPTION = "Has a listener hear nothing, its device or stream closed, until it is resumed."
+DESCRIPTION = "Has a listener hear nothing, its device or stream closed, until it is resumed, after a restart too."
 EXAMPLES = """\
 examples:
   dejavuctl listen pause kitchen
