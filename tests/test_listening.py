@@ -127,7 +127,8 @@ async def test_a_device_that_vanishes_is_had_again(sound_card: SoundCard, place:
     """Unplugged, the listener says so and tries again; plugged in again, it hears what is played."""
     music = synthesize(1, 14, RATE_HZ)
     path = write_wav(place.folder / "again.wav", music, RATE_HZ)
-    async with running_daemon(place) as daemon, events_of(place) as heard:
+    soon = {"DEJAVUD_LISTEN_STALL_S": "3", "DEJAVUD_LISTEN_RETRY_MAX_S": "1"}
+    async with running_daemon(place, environment=soon) as daemon, events_of(place) as heard:
         await begin(daemon, heard)
         await teach(daemon, place.folder, "piece", music)
         await daemon.ask("listen.add", name="room", source="mic:tape")
