@@ -14,6 +14,7 @@ from shutil import which
 from typing import TYPE_CHECKING, Any
 
 from dejavuctl.failures import Failed, NoAccess, NoDaemon
+from dejavuctl.listeners import reason_text
 from dejavuctl.output import count, long_time
 from dejavud import __version__
 from dejavud.errors import DejavudError
@@ -162,14 +163,14 @@ def _listeners(status: Status) -> Iterator[Finding]:
     """Yield how each listener is: failing, deaf, or well."""
     for listener in status.get("listeners") or ():
         name, state, level_db = listener.get("listener"), listener.get("state"), listener.get("level_db")
-        if state == "retrying":
-            said = f"{listener.get('source')} cannot be heard: {listener.get('reason')}"
-            yield Finding(
-                f"listener {name}", WARN, said, "it is tried again by itself; dejavuctl devices lists microphones"
-            )
+        is_microphone = str(listener.get("source")).partition(":")[0] == "mic"
+        if state == "retrying" or (state == "starting" and listener.get("reason")):
+            said = f"{listener['source']}: {reason_text(listener)}"
+            devices = "; dejavuctl devices lists microphones" if is_microphone else ""
+            yield Finding(f"listener {name}", WARN, said, f"it is tried again by itself{devices}")
         elif state == "silent":
             shown = "" if level_db is None else f" ({level_db:g} dB)"
-            mend = "alsamixer (F4; unmute and raise Capture)" if str(listener.get("source")).startswith("mic") else ""
+            mend = "alsamixer (F4; unmute and raise Capture)" if is_microphone else ""
             yield Finding(
                 f"listener {name}",
                 WARN if mend and (level_db is None or level_db < _MUTED_DB) else OK,

@@ -161,9 +161,16 @@ def test_what_a_daemon_says_of_its_parts_is_judged() -> None:
         "level_db": None,
         "plays": [],
     }
+    url = "http://radio.example/x"
+    radio = {**listener, "listener": "radio", "source": url, "reason": f"{url} cannot be heard: 404 Not Found"}
     status = {
         "index": {"url": "postgresql://db/x", "reachable": False, "answers_from": "database"},
-        "listeners": [listener, {**listener, "listener": "mute", "state": "silent", "level_db": -120.0}],
+        "listeners": [
+            listener,
+            radio,
+            {**radio, "listener": "again", "state": "starting"},
+            {**listener, "listener": "mute", "state": "silent", "level_db": -120.0},
+        ],
         "hooks": [{"hook": "wall", "target": "https://wall", "state": "retrying", "last_error": "refused"}],
         "history": {"n_waiting": 3, "reason": "no database"},
         "workers": {"n_alive": 0},
@@ -175,6 +182,8 @@ def test_what_a_daemon_says_of_its_parts_is_judged() -> None:
     assert states == {
         "database": "fail",
         "listener hall": "warn",
+        "listener radio": "warn",
+        "listener again": "warn",
         "listener mute": "warn",
         "hook wall": "warn",
         "history": "warn",
@@ -183,6 +192,8 @@ def test_what_a_daemon_says_of_its_parts_is_judged() -> None:
         "log": "warn",
     }
     assert all(finding.mend for finding in found.values())
+    assert found["listener radio"].said == f"{url}: cannot be heard: 404 Not Found"
+    assert ["microphones" in found[f"listener {name}"].mend for name in ("hall", "radio")] == [True, False]
 
 
 async def test_of_a_daemon_that_runs_its_sockets_are_judged(tmp_path_factory: pytest.TempPathFactory) -> None:
