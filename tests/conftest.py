@@ -28,4 +28,5 @@ _BEGUN_FIRST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files in front; the others stay in their order."""
     ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(_BEGUN_FIRST)}
+    assert all(path.exists() for path in ranks)
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
