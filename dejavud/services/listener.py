@@ -120,7 +120,7 @@ class Listener:
         self.next_try_at: datetime | None = None
         self.level_db: float | None = None
         self.n_overruns = self.n_retries = self.n_plays = self.end_frame = 0
-        self.heard_at = self._taken_at = self._watched_from = 0.0
+        self.heard_at = 0.0
         self.clock: SourceClock | None = None
         self.tracks: dict[int, Track] = {}
         self.times = PlayTimes()
@@ -135,6 +135,7 @@ class Listener:
         self._base = 0  # of the source's frame 0 on the listener's clock
         self._untold: deque[Change] = deque(maxlen=MAX_UNTOLD)
         self._scope = trio.CancelScope()
+        self._away: trio.CancelScope | None = None  # of what ends the plays unless there is sound again
         self._wake, self.heeded = trio.Event(), trio.Event()
         self._turns = trio.Lock()  # what hears is one thing at a time
 
@@ -191,9 +192,9 @@ class Listener:
                         continue
                     started = trio.current_time()
                     reason = await self._heard_to_the_end(helpers)
-                    if self._watched_from != self._taken_at:
-                        self._watched_from = self._taken_at
-                        helpers.start_soon(self._end_unless_back, self._taken_at)
+                    if self.heard_at and self._away is None:
+                        self._away = trio.CancelScope()
+                        helpers.start_soon(self._end_unless_back, self._away)
                     if trio.current_time() - started >= GOOD_S:
                         pause_s = FIRST_PAUSE_S
                     if reason is not None:
@@ -267,12 +268,11 @@ class Listener:
             await self._wake.wait()
         self.next_try_at = None
 
-    async def _end_unless_back(self, lost_at: float) -> None:
+    async def _end_unless_back(self, away: trio.CancelScope) -> None:
         """End the plays when the source is away for longer than a play may pause, whatever is waited for: a writer, a connection, the next try."""
-        await trio.sleep_until(lost_at + self._settings.rules.max_gap_s)
-        async with self._turns:
-            if self._taken_at == lost_at:
-                await self._end_plays()
+        with away:
+            await trio.sleep_until(self.heard_at + self._settings.rules.max_gap_s)
+            await self._finish()
 
     # -- hearing ----------------------------------------------------------------------------------------------------
 
@@ -352,19 +352,17 @@ class Listener:
                     self._turn("silent" if sound.is_silent else "listening")
                     await self._tell(changes)
                     break
-            self._taken_at = trio.current_time()
+            if self._away is not None:
+                self._away.cancel()
+                self._away = None
 
     async def _finish(self) -> None:
-        """End every play, now."""
+        """End every play; where the index does not answer they end when it does."""
         async with self._turns:
-            await self._end_plays()
-
-    async def _end_plays(self) -> None:
-        """End every play, when one's turn has come; where the index does not answer they end when it does."""
-        try:
-            await self._tell(await self._workers.match(self.hearing.finish))
-        except DejavudError as error:
-            log.warning("listener_plays_not_ended", listener=self.name, reason=error.message)
+            try:
+                await self._tell(await self._workers.match(self.hearing.finish))
+            except DejavudError as error:
+                log.warning("listener_plays_not_ended", listener=self.name, reason=error.message)
 
     # -- telling ----------------------------------------------------------------------------------------------------
 
