@@ -192,6 +192,6 @@ class ControlFeeds:
     def _find(self, identity: bytes, feed_id: object) -> _Held:
         held = self._held.get((identity, feed_id)) if isinstance(feed_id, str) else None
         if held is None:
-            reason = f"there is no open feed {str(feed_id)[:40]!r} of this client; one without sound for {self._idle_s:g} s is over"
+            reason = f"there is no open feed {str(feed_id)[:40]!r} of this client; one that gets no sound is over, soon for a listener and after {self._idle_s:g} s else"
             raise InvalidRequest(reason=reason)
         return held
