@@ -174,6 +174,7 @@ def test_nothing_is_forgotten_without_a_yes(ctl: Callable[..., Ran], daemon: Fak
         ("rm",),
         ("rm", "--all", "--listener", "x"),
         ("summary", "--by", "month"),
+        ("export", "plays.xlsx"),
     ],
 )
 def test_a_wrong_command_line_is_refused(ctl: Callable[..., Ran], daemon: FakeDaemon, words: tuple[str, ...]) -> None:

@@ -36,6 +36,8 @@ Titles that a spreadsheet would take for formulas have an apostrophe before them
 
 _CANNOT_WRITE = "cannot_write"
 FORMATS = ("csv", "json", "jsonl")
+_NOT_WRITTEN = frozenset({"xlsx", "xls", "ods", "numbers", "tsv", "xml", "parquet"})
+"""Formats that somebody may expect by the name of his file, and would not get."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -52,6 +54,8 @@ def check(options: Namespace) -> None:
     """Have filters that can be understood, and a format."""
     check_filters(options)
     suffix = Path(options.file).suffix[1:].lower()
+    if suffix in _NOT_WRITTEN and not options.format:
+        raise Usage(reason=f"{suffix} is not written; what spreadsheets open is {Path(options.file).stem}.csv")
     options.format = options.format or ("jsonl" if options.json else suffix if suffix in FORMATS else "csv")
     if options.file != "-" and Path(options.file).exists() and not options.force:
         raise Usage(reason=f"{options.file} is there already; --force replaces it")
