@@ -10,7 +10,8 @@ import numpy as np
 
 from dejavud.matching.coverage import runs
 from dejavud.matching.duplicates import MIN_SHARED, shared
-from dejavud.matching.trail import NEAR_FRAMES, STEP_FRAMES, Run, heard_runs, joined
+from dejavud.matching.evidence import STEP_FRAMES
+from dejavud.matching.trail import NEAR_FRAMES, SWITCH_NATS, Run, heard_runs, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,8 @@ MOSTLY_TAKEN = 0.3
 MIN_GAP_STEPS = 4
 """A second: drums and words hide a track for less all the time."""
 MOST_OF_A_TRACK = 0.8
+GONE_NATS = 2 * SWITCH_NATS
+"""What has so much against it since it was heard last has ended, or pauses; a passage that is too soft for the noise has next to nothing against it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Play:
     coverage : share of the play in which the track is heard, 0 to 1.
     gaps : of the recording's frames, (first, end) each, in order; inside the play.
     twins : other tracks of the library that hold the same recording, in order.
+    is_gone : what followed it speaks against its going on, and not just not for it.
     """
 
     track_id: int
@@ -51,6 +55,7 @@ class Play:
     coverage: float
     gaps: tuple[tuple[int, int], ...]
     twins: tuple[int, ...] = ()
+    is_gone: bool = False
 
     @property
     def n_frames(self) -> int:
@@ -61,13 +66,14 @@ class Play:
 class Heard:
     """A trail and where its track was heard, as far as it has been followed.
 
-    mask : bool [n], whether the track is heard in each step of the recording from `first_step` on.
+    ratios : float64 [n], of each step of the recording from `first_step` on.
+    mask : bool [n], whether the track is heard in it.
     strength : for ranking.
     """
 
     def __init__(self, trail: Trail) -> None:
         steps = trail.steps()
-        ratios = steps.log_ratios()
+        self.ratios = ratios = steps.log_ratios
         self.trail = trail
         self.first_step = trail.first_step
         self.deltas = steps.deltas
@@ -133,12 +139,14 @@ def _play(one: Heard, runs: Sequence[Run], twins: set[int], limits: Limits) -> P
     gaps = tuple(
         ((one.first_step + a.end) * STEP_FRAMES, (one.first_step + b.first) * STEP_FRAMES) for a, b in pairwise(runs)
     )
-    # where only silence lies between what is heard and the track's own beginning or end, it is part of the play
+    # where only silence lies between what is heard and the track's own beginning or end, in the recording too, it is part of the play
     longest = limits.min_heard * STEP_FRAMES
     if not len(track.frames[: np.searchsorted(track.frames, first + first_delta)]):
         first = max(min(first, -first_delta), first - longest, 0)
-    if not len(track.frames[np.searchsorted(track.frames, end + end_delta) :]):
-        end = min(max(end, track.n_frames - end_delta), end + longest, trail.end_frame)
+    own_end = min(track.n_frames - end_delta, end + longest, trail.end_frame)
+    after = one.ratios[runs[-1].end : max(0, own_end // STEP_FRAMES - one.first_step)]
+    if end + end_delta > track.frames[-1] and not after.any():
+        end = max(end, own_end)
     return Play(
         track_id=trail.track_id,
         first_frame=first,
@@ -149,6 +157,7 @@ def _play(one: Heard, runs: Sequence[Run], twins: set[int], limits: Limits) -> P
         coverage=1.0 - sum(b - a for a, b in gaps) / max(1, end - first),
         gaps=gaps,
         twins=tuple(sorted(twins)),
+        is_gone=bool(one.ratios[runs[-1].end :].sum() <= -GONE_NATS),
     )
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dejavud.matching.evidence import HOP_FRAMES, STEP_FRAMES, RecentEvidence
 from dejavud.matching.plays import Heard, Limits, Play, plays_of
-from dejavud.matching.trail import HOP_FRAMES, NEAR_FRAMES, STEP_FRAMES, RecentEvidence, Trail, heard_runs, joined
+from dejavud.matching.trail import NEAR_FRAMES, Trail, heard_runs, joined
 from dejavud.matching.voting import vote
 from dejavud.values import Constellation, Evidence, Hashes, Hits, QueryFingerprint
 
@@ -103,6 +104,11 @@ class Tracker:
             plays += self._hop(self._recent.end_frame, read_constellations, n_index_frames)
         return plays + self._close(self._trails)
 
+    @property
+    def end_frame(self) -> int:
+        """Return the frame up to which the recording has been worked through."""
+        return self._at
+
     def sounding(self) -> list[Play]:
         """Return the plays that are not final yet, as far as they are known."""
         heard = [Heard(trail) for trail in self._trails]
@@ -172,7 +178,7 @@ class Tracker:
         since = max(self._played_until.get(answer.track_id, 0) * STEP_FRAMES, self._at - BACKWARDS_HOPS * HOP_FRAMES)
         begun = Trail(answer.track_id, track, delta, self._recent, since=since, end=self._at)
         begun.confirm(answer.confidence, answer.twins)
-        runs = heard_runs(begun.steps().log_ratios())
+        runs = heard_runs(begun.steps().log_ratios)
         if not runs:
             return
         resumed_step = begun.first_step + joined(runs, self._limits.max_gap)[-1].first

@@ -1,9 +1,8 @@
 """A track followed through a long recording: step by step, how much of it is there, and from that where it was heard.
 
-Once an alignment is known, a play needs no votes any more: at the place of each of the track's peaks the recording either has a local
-maximum or it does not.  The hits of a step, against what chance gives in those very bins, are its log-likelihood ratio, whichever part of the track
-the noise has left; the likeliest course of "heard" and "not heard" through all steps then says where a play begins and ends and
-where its gaps are, to about a step.
+Once an alignment is known, a play needs no votes any more: what each step shows of the track's peaks is its log-likelihood ratio, whichever part of
+the track the noise has left; the likeliest course of "heard" and "not heard" through all steps then says where a play begins and ends and where its
+gaps are, to about a step.
 """
 
 from __future__ import annotations
@@ -14,31 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dejavud.matching.logarithms import log_sum_exp
-from dejavud.matching.verification import (
-    AGREEING_CLASS,
-    CHANCE_PRIOR_FRAMES,
-    CHANCE_SPREAD_BINS,
-    DEPTH_EDGES_DB,
-    SILENT_DEPTH,
-)
+from dejavud.matching.evidence import HOP_FRAMES, STEP_FRAMES, Audibility, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dejavud.matching.evidence import Laid, RecentEvidence
     from dejavud.values import Array, Constellation
-
-STEP_FRAMES = 8
-"""A quarter of a second: a dozen of a track's peaks, which is enough to tell music that is there from music that is not."""
-STEPS_A_HOP = 20
-HOP_FRAMES = STEP_FRAMES * STEPS_A_HOP
-"""A recording is worked through in hops of about five seconds."""
-
-AGREEING_DEPTH = int(4 * DEPTH_EDGES_DB[AGREEING_CLASS])
-"""Quarters of a dB below the local maximum up to which a peak counts as found."""
-
-FOUND_SHARES = np.array([0.95, 0.8, 0.6, 0.4, 0.25])
-"""How much of a track is found where it is heard, from a clean copy to one under a voice; nobody knows which, so a step's ratio is their mean."""
 
 SWITCH_NATS = 8.0
 """What a beginning or an end must be worth in evidence: else every beat under a snare drum would be a gap."""
@@ -49,112 +30,6 @@ NEAR_FRAMES = 3
 DRIFT_EVIDENCE = 1.05
 """A frame to the side so many times as much must be found for an alignment to move there, at most one frame a hop: enough for a
 clock half a per cent off."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Steps:
-    """What is seen of a track in consecutive steps, each float64 [n].
-
-    n_peaks, n_found : peaks that the track has in the step, and those of them that the recording has too.
-    surprise : minus the log of the chance of just this, nats.
-    deltas : where the track was laid, track frame less recording frame.
-    """
-
-    n_peaks: Array
-    n_found: Array
-    surprise: Array
-    deltas: Array
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Steps]) -> Steps:
-        """Return the steps of all `parts`, in order."""
-        return cls(
-            np.concatenate([p.n_peaks for p in parts]),
-            np.concatenate([p.n_found for p in parts]),
-            np.concatenate([p.surprise for p in parts]),
-            np.concatenate([p.deltas for p in parts]),
-        )
-
-    def __len__(self) -> int:
-        return len(self.n_peaks)
-
-    def log_ratios(self) -> Array:
-        """Return float64 [n]: for each step, log P(what was found | the track is heard) less that of chance; 0 where it has no peaks."""
-        missed = self.n_peaks - self.n_found
-        by_share = np.outer(self.n_found, np.log(FOUND_SHARES)) + np.outer(missed, np.log1p(-FOUND_SHARES))
-        ratios = log_sum_exp(by_share) - np.log(len(FOUND_SHARES)) + self.surprise
-        return np.where(self.n_peaks > 0, ratios, 0.0)
-
-
-class RecentEvidence:
-    """The last minute or so of a recording's depths, and what chance gives in each of its bins."""
-
-    def __init__(self, bin_min: int, n_bins: int, n_hops_kept: int) -> None:
-        self.bin_min = bin_min
-        self._n_kept = n_hops_kept * HOP_FRAMES
-        self.first_frame = 0
-        self._depths = np.empty((0, n_bins), np.uint8)
-        self._shares: dict[int, Array] = {}  # by hop
-
-    @property
-    def end_frame(self) -> int:
-        """Return the first frame that has not come yet."""
-        return self.first_frame + len(self._depths)
-
-    def append(self, depths: Array, needed_from: int) -> None:
-        """Add the next frames' depths; keep what is recent and whatever is `needed_from` some frame on."""
-        first = max(self.first_frame, min(needed_from, self.end_frame) - self._n_kept)
-        first -= first % HOP_FRAMES
-        self._depths = np.concatenate([self._depths[first - self.first_frame :], depths])
-        self.first_frame = first
-        self._shares = {hop: share for hop, share in self._shares.items() if (hop + 1) * HOP_FRAMES > first}
-
-    def depths(self, first: int, end: int) -> Array:
-        """Return uint8 [end - first, n_bins]: the depths of a stretch that is kept."""
-        return self._depths[first - self.first_frame : end - self.first_frame]
-
-    def lay(self, track: Constellation, delta: int, first: int, end: int) -> Steps:
-        """Return what is seen of `track`, laid at `delta`, in the frames [first, end) of the recording, `first` at a step's start."""
-        n_steps = -(-(end - first) // STEP_FRAMES)
-        under = slice(*np.searchsorted(track.frames, (first + delta, end + delta)))
-        frames = track.frames[under] - delta
-        columns = track.bins[under].astype(np.intp) - self.bin_min
-        found = self._depths[frames - self.first_frame, columns] <= AGREEING_DEPTH
-        hops = frames // HOP_FRAMES
-        chance = np.empty(len(frames))
-        for hop in range(first // HOP_FRAMES, -(-end // HOP_FRAMES)):
-            of_hop = slice(*np.searchsorted(hops, (hop, hop + 1)))
-            chance[of_hop] = self._share(hop)[columns[of_hop]]
-        steps = (frames - first) // STEP_FRAMES
-        surprise = -np.log(np.where(found, chance, 1 - chance))
-        return Steps(
-            np.bincount(steps, minlength=n_steps).astype(float),
-            np.bincount(steps[found], minlength=n_steps).astype(float),
-            np.bincount(steps, surprise, n_steps),
-            np.full(n_steps, float(delta)),
-        )
-
-    def count(self, track: Constellation, delta: int, first: int, end: int) -> int:
-        """Return how many peaks of `track`, laid at `delta`, are found in the frames [first, end)."""
-        under = slice(*np.searchsorted(track.frames, (first + delta, end + delta)))
-        frames, columns = track.frames[under] - (delta + self.first_frame), track.bins[under] - self.bin_min
-        return int(np.count_nonzero(self._depths[frames, columns] <= AGREEING_DEPTH))
-
-    def _share(self, hop: int) -> Array:
-        """Return float64 [n_bins]: which share of the frames of a hop and the one before, bin by bin, a peak would be found in by chance."""
-        if hop not in self._shares:
-            first = max(self.first_frame, (hop - 1) * HOP_FRAMES)
-            depths = self.depths(first, (hop + 1) * HOP_FRAMES)
-            agreeing = np.count_nonzero(depths <= AGREEING_DEPTH, axis=0)
-            n_sounding = int(np.count_nonzero(depths.min(axis=1) < SILENT_DEPTH))  # silence says nothing of chance
-            n_frames = max(1, n_sounding)
-            sums = np.concatenate([[0.0], np.cumsum(agreeing + 1e-3 * n_frames)])
-            bins = np.arange(len(agreeing))
-            low, high = np.maximum(bins - CHANCE_SPREAD_BINS, 0), np.minimum(bins + CHANCE_SPREAD_BINS + 1, len(bins))
-            around = (sums[high] - sums[low]) / (high - low) / n_frames
-            share = (agreeing + CHANCE_PRIOR_FRAMES * around) / (n_frames + CHANCE_PRIOR_FRAMES)
-            self._shares[hop] = np.minimum(share, 0.99)
-        return self._shares[hop]
 
 
 class Trail:
@@ -178,7 +53,11 @@ class Trail:
         first = max(recent.first_frame, since, -delta)
         self.first_step = -(-first // STEP_FRAMES)
         first = min(self.first_step * STEP_FRAMES, end)
-        self._seen = [recent.lay(track, delta, first, end)]
+        self._audibility = Audibility()
+        laid = recent.lay(track, delta, first, end)
+        for run in heard_runs(laid.steps().log_ratios):
+            self._audibility.learn(laid, run.first, run.end)
+        self._seen = [self._steps(laid, recent, first, end)]
         self._end = end
 
     @property
@@ -205,17 +84,20 @@ class Trail:
             n_found[best] > DRIFT_EVIDENCE * n_found[0] + 2
         ):  # not for a handful of peaks: where nothing is heard it would wander
             self.delta += best
-        self._seen.append(recent.lay(self.track, self.delta, self._end, end))
+        laid = recent.lay(self.track, self.delta, self._end, end)
+        steps = self._steps(laid, recent, self._end, end)
+        if steps.log_ratios.sum() > SWITCH_NATS:
+            self._audibility.learn(laid, 0, len(steps))
+        self._seen.append(steps)
         self._end = end
 
     def jump(self, delta: int, recent: RecentEvidence, since: int) -> None:
         """Go on at `delta` from the frame `since` on: the track was held for a while, or a part of it left out."""
         kept = max(0, since // STEP_FRAMES - self.first_step)
-        steps = self.steps()
-        before = Steps(steps.n_peaks[:kept], steps.n_found[:kept], steps.surprise[:kept], steps.deltas[:kept])
         first = (self.first_step + kept) * STEP_FRAMES
-        self._seen = [before, recent.lay(self.track, delta, first, self._end)]
         self.delta = delta
+        laid = recent.lay(self.track, delta, first, self._end)
+        self._seen = [self.steps()[:kept], self._steps(laid, recent, first, self._end)]
 
     def steps(self) -> Steps:
         """Return all steps so far."""
@@ -223,9 +105,18 @@ class Trail:
             self._seen = [Steps.concatenate(self._seen)]
         return self._seen[0]
 
+    def _steps(self, laid: Laid, recent: RecentEvidence, first: int, end: int) -> Steps:
+        """Return what `laid` says of the frames [first, end); after the track's last note anything that sounds speaks against it."""
+        steps = laid.steps(self._audibility)
+        n_left = max(0, -(-(int(self.track.frames[-1]) + 1 - laid.delta - first) // STEP_FRAMES))
+        if n_left < len(steps):
+            since = first + n_left * STEP_FRAMES
+            steps.log_ratios[n_left:] = np.where(recent.is_quiet(since, end), 0.0, -SWITCH_NATS)
+        return steps
+
     def last_heard(self, n_steps: int) -> int | None:
         """Return the last step in which the track was heard among the last `n_steps`, None where there is none."""
-        ratios = self.steps().log_ratios()[-n_steps:]
+        ratios = self.steps().log_ratios[-n_steps:]
         runs = heard_runs(ratios)
         return self.end_step - len(ratios) + runs[-1].last if runs else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dejavud.matching.plays import Play
+    from dejavud.values import Constellation
 
 NEAR_FRAMES = 4
 """Shifts no farther apart are one."""
@@ -80,6 +81,20 @@ class HeardPlay:
         self.looked_frame = max(self.looked_frame, end)
         self.seen_frame = max(self.seen_frame, end)
 
+    def is_gone(self, n_certain: int, n_near: int) -> bool:
+        """Tell whether it is over, or pauses, beyond doubt.
+
+        It has been heard for at least `n_certain` frames, so that its place is certain, and looks saw it to within `n_near` frames for as long as the
+        tracker did, which has heard what speaks against it since.
+        """
+        if not self.records or self.seen_frame - self.first_frame < n_certain:
+            return False
+        return self.records[-1].is_gone and self.looked_frame >= self.records[-1].end_frame - n_near
+
+    def outlives_record(self, n_frames: int) -> bool:
+        """Tell whether looks have seen it for so long after the tracker had lost it that it is the tracker that was deaf."""
+        return self.looked_frame - self.records[-1].end_frame > n_frames
+
     def record_of(self, exact: Play) -> Play | None:
         """Return what the tracker said of the same stretch before."""
         for record in self.records:
@@ -110,6 +125,22 @@ class Candidate:
 
     track_id: int
     confidence: float
+
+
+def placed(play: Play, origin: int, track: Constellation | None) -> Play:
+    """Return a play of a tracker whose frame 0 is `origin` on the listener's clock, from the track's first note to its last."""
+    early = late = 0
+    if track is not None and len(track.frames):
+        early = max(0, int(track.frames[0]) - play.track_first_frame)
+        late = max(0, play.track_end_frame - int(track.frames[-1]) - 1)
+    return replace(
+        play,
+        first_frame=play.first_frame + origin + early,
+        end_frame=play.end_frame + origin - late,
+        track_first_frame=play.track_first_frame + early,
+        track_end_frame=play.track_end_frame - late,
+        gaps=tuple((first + origin, end + origin) for first, end in play.gaps),
+    )
 
 
 def last_delta(play: Play) -> int:

@@ -7,16 +7,16 @@ unless a play that is known explains them: that says quickly that a track plays.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from dejavud.matching.evidence import HOP_FRAMES, STEP_FRAMES, RecentEvidence
 from dejavud.matching.tracker import JUMP_SLACK_FRAMES, Tracker
-from dejavud.matching.trail import HOP_FRAMES, RecentEvidence
 from dejavud.matching.verification import SILENT_DEPTH
 from dejavud.services.heard_peaks import RecentPeaks
-from dejavud.services.heard_plays import NEAR_FRAMES, Candidate, Change, HeardPlay, last_delta
+from dejavud.services.heard_plays import NEAR_FRAMES, Candidate, Change, HeardPlay, last_delta, placed
 from dejavud.services.listen_jobs import TICK_FRAMES, moved
 from dejavud.values import Hashes
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dejavud.services.constellations import ConstellationCache
     from dejavud.services.listen_jobs import Look, Sound
     from dejavud.services.profiles import Considering
-    from dejavud.values import Alignment, Constellation, QueryFingerprint
+    from dejavud.values import Alignment, QueryFingerprint
 
 RECENT_STEPS, EXPLAINED_NATS = 5, 8.0
 """A play explains what sounds now when the last second and a quarter is so much likelier with it than by chance."""
@@ -49,7 +49,7 @@ LOOK_SLACK_FRAMES = JUMP_SLACK_FRAMES
 OVER_FRAMES = 3 * TICK_FRAMES
 """So long after its track's last note a play has ended, unless the track was found to lie elsewhere."""
 TRUSTED_FRAMES = 2 * TICK_FRAMES
-"""Where looks have seen a play for so much longer than the tracker has, it is the tracker that was deaf."""
+"""Looks know to so much where a play begins and ends."""
 MOVED_FRAMES = 16
 """Half a second: what changes a play by more is told."""
 LONGEST_FILL_FRAMES = 4096
@@ -119,7 +119,7 @@ class Hearing:
             self._feed(moved(part, base))
         if sound.is_silent and end - self._tracked_to >= HOP_FRAMES:
             self._fill(end)
-        self._end_at_their_tracks_ends(end)
+        self._end_what_is_over(end)
         self._expire(self._tracked_to)
         return self._taken()
 
@@ -127,7 +127,7 @@ class Hearing:
         """End every play: the source is gone for longer than a play may pause."""
         if self._tracker is not None:
             final = self._tracker.finish(self.library.constellations.read, self.library.n_frames(self.params))
-            self._tie(map(self._placed, final), ())
+            self._tie(self._placed(final), ())
             self._tracker = None
         self._expire(None)
         return self._taken()
@@ -174,15 +174,18 @@ class Hearing:
             self._answered(answer, first, is_first=place == 0)
 
     def _is_explained(self, look: Look, first: int, end: int) -> bool:
-        """Tell whether a play that is known is what sounds at the end of a look; where it is, it has been seen up to there."""
+        """Tell whether a play that is known is what sounds at the end of a look; up to where it does, it has been seen."""
         explained = False
         evidence = RecentEvidence(self.params.bin_min, self.params.bin_max - self.params.bin_min, 1)
         evidence.append(look.query.evidence.depths[0], 0)
         tracks = self.library.constellations.read([play.track_id for play in self.plays])
         for play in self.plays:
-            if play.track_id in tracks and _nats(evidence, tracks[play.track_id], play.delta + first) >= EXPLAINED_NATS:
-                play.see(end)
-                explained = True
+            if play.track_id in tracks:
+                laid = evidence.lay(tracks[play.track_id], play.delta + first, 0, end - first)
+                ratios = laid.steps().log_ratios
+                if ratios[-RECENT_STEPS:].sum() >= EXPLAINED_NATS:
+                    play.see(min(end, first + STEP_FRAMES * (1 + int(np.argmax(np.cumsum(ratios))))))
+                    explained = True
         return explained
 
     def _answered(self, answer: Alignment, first: int, *, is_first: bool) -> None:
@@ -269,13 +272,13 @@ class Hearing:
             final = self._tracker.feed(own, hits, read, n_frames)
         finally:
             self._tracked_to = part.end_frame  # it has taken the part, even where the index went away while it looked
-        self._tie(map(self._placed, final), map(self._placed, self._tracker.sounding()))
+        self._tie(self._placed(final), self._placed(self._tracker.sounding()))
 
-    def _placed(self, play: Play) -> Play:
-        """Return a play of the tracker on the listener's clock."""
-        origin = self._origin
-        gaps = tuple((first + origin, end + origin) for first, end in play.gaps)
-        return replace(play, first_frame=play.first_frame + origin, end_frame=play.end_frame + origin, gaps=gaps)
+    def _placed(self, plays: Iterable[Play]) -> list[Play]:
+        """Return plays of the tracker on the listener's clock."""
+        plays = list(plays)
+        tracks = self.library.constellations.read([play.track_id for play in plays])
+        return [placed(play, self._origin, tracks.get(play.track_id)) for play in plays]
 
     def _tie(self, final: Iterable[Play], sounding: Iterable[Play]) -> None:
         """Bring the exact record and the plays that were told together."""
@@ -283,7 +286,7 @@ class Hearing:
             play = self._play_of(exact, is_final=True)
             if play is not None:
                 self._refine(play, exact, tell=False)
-                if play.looked_frame - exact.end_frame <= TRUSTED_FRAMES:
+                if not play.outlives_record(self.max_gap_frames):
                     self._end(play)
         self._sounding = set()
         for exact in sounding:
@@ -353,18 +356,29 @@ class Hearing:
 
     # -- ending -----------------------------------------------------------------------------------------------------
 
-    def _end_at_their_tracks_ends(self, now: int) -> None:
-        """End the plays that were heard to their track's last note: there is no pause to wait for.
+    def _end_what_is_over(self, now: int) -> None:
+        """End the plays that were heard to their track's last note, and those that have paused for too long.
 
-        Of a track that was taken for several of its repetitions nobody knows where its last note is.
+        Looks may have seen the last note; else the tracker says where they ended, once it has heard as much.  Of a track that was taken for several
+        of its repetitions nobody knows where its last note is.
         """
         tracks = self.library.constellations.read([play.track_id for play in self.plays])
+        recorded_to = self._origin + self._tracker.end_frame if self._tracker is not None else 0
         for play in list(self.plays):
-            if play.track_id not in tracks or play.past:
-                continue
-            over = int(tracks[play.track_id].frames[-1]) + 1 - play.delta
-            if now - over > OVER_FRAMES and over - play.seen_frame <= TRUSTED_FRAMES:
-                self._end(play, over)
+            last_frame = play.records[-1].end_frame if play.records else play.seen_frame
+            if (
+                play.is_gone(YOUNG_FRAMES, TRUSTED_FRAMES)
+                and now - max(last_frame, play.looked_frame) > self.max_gap_frames
+            ):
+                self._end(play)
+            elif play.track_id in tracks and not play.past:
+                over = int(tracks[play.track_id].frames[-1]) + 1 - play.delta
+                if now - over <= OVER_FRAMES or over - play.seen_frame > TRUSTED_FRAMES:
+                    continue
+                if over - play.looked_frame <= STEP_FRAMES or not play.records:
+                    self._end(play, over)
+                elif recorded_to >= over:
+                    self._end(play)
 
     def _expire(self, tracked_to: int | None) -> None:
         """End the plays that the tracker knows nothing of, long after they were heard last; all where `tracked_to` is None."""
@@ -378,14 +392,8 @@ class Hearing:
         self.plays.remove(play)
         if at is not None:
             play.seen_frame = at
-        elif play.records and play.looked_frame - play.records[-1].end_frame <= TRUSTED_FRAMES:
+        elif play.records and not play.outlives_record(self.max_gap_frames):
             play.seen_frame = play.records[-1].end_frame
         oldest = play.seen_frame - 4 * self.max_gap_frames - YOUNG_FRAMES
         self._ended = [*(other for other in self._ended if other.seen_frame > oldest), play]
         self._tell("ended", play)
-
-
-def _nats(evidence: RecentEvidence, track: Constellation, delta: int) -> float:
-    """Return how much likelier the last second and a quarter of `evidence` is with `track` laid at `delta` than by chance."""
-    steps = evidence.lay(track, delta, 0, evidence.end_frame)
-    return float(steps.log_ratios()[-RECENT_STEPS:].sum())

@@ -204,6 +204,40 @@ def test_noise_moves_no_end_by_more_than_a_moment() -> None:
     assert heard.end_s == pytest.approx(60, abs=2)
 
 
+@pytest.mark.parametrize("softer_db", [6, 18])
+def test_soft_beginnings_and_ends_are_heard_in_noise(softer_db: int) -> None:
+    """Seconds that are softer than the noise belong to a play: what is left of them is of the kind that was left of the rest."""
+    known = library()
+    played = known.clip(2, 0, 40).copy()
+    soft = PARAMS.seconds_to_samples(8)
+    played[:soft] *= 10 ** (-softer_db / 20)
+    played[-soft:] *= 10 ** (-softer_db / 20)
+    [heard] = scan(known, noise_at(np.concatenate([unknown(20), played, unknown(20, 91)]), 10.0))
+    assert heard.start_s == pytest.approx(20, abs=WITHIN_S)
+    assert heard.end_s == pytest.approx(60, abs=WITHIN_S)
+
+
+def test_what_follows_a_cut_speaks_against_the_track() -> None:
+    """Some seconds after a track was cut off it is gone, however long a pause may be, and while it plays it never is."""
+    known = library()
+    tracker = Tracker(PARAMS, TrackerRules(max_gap_s=30), Matcher(PARAMS, RULES).match)
+    for part in StreamExtractor(PARAMS, 160, is_live=True).feed(np.concatenate([known.clip(2, 0, 25), unknown(30)])):
+        tracker.feed(part, known.index.lookup(part.hashes), known.index.constellations, known.n_frames)
+        now_s = PARAMS.frames_to_seconds(tracker.end_frame)
+        if 6 < now_s < 25 or now_s > 30:
+            assert [play.is_gone for play in tracker.sounding()] == [now_s > 25]
+
+
+def test_a_tracks_own_silence_is_part_of_its_play_where_nothing_else_sounds() -> None:
+    """Two silent seconds at a track's end are played where the recording is silent too, and are not where it is not."""
+    piece = np.concatenate([synthesize(71, 30.0, PARAMS.rate_hz), silence(2)])
+    known = library_of(piece, synthesize(72, 30.0, PARAMS.rate_hz))
+    [whole] = scan(known, unknown(10), piece, unknown(10, 91))
+    [cut] = scan(known, unknown(10), piece[: PARAMS.seconds_to_samples(30)], unknown(10, 91))
+    assert whole.end_s == pytest.approx(42, abs=0.4)
+    assert cut.end_s == pytest.approx(40, abs=0.4)
+
+
 def test_a_jingle_of_two_seconds_is_found() -> None:
     """What is short because its track is short is a play, where as little of a longer track is none."""
     jingle = synthesize(51, 2.2, PARAMS.rate_hz)
