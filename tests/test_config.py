@@ -373,7 +373,7 @@ def test_every_profile_can_be_named(tmp_path: Path, home: dict[str, str], profil
     """The shipped conf file with another profile in it is a configuration, and its comments tell of every name."""
     shipped = CONF.read_text(encoding="utf-8")
     assert f'"{profile}"' in shipped.replace("classic/NAME", "") or f'"{profile.removeprefix("classic/")}"' in shipped
-    conf = shipped.replace('profile = "landmark-1"', f'profile = "{profile}"')
+    conf = shipped.replace('profile = "landmark-2"', f'profile = "{profile}"')
     assert loaded(tmp_path, home, conf=conf).config.engine.profile == profile
 
 
@@ -381,7 +381,7 @@ def test_every_profile_can_be_named(tmp_path: Path, home: dict[str, str], profil
     ("given", "meant"),
     [
         ("classic/dejavu-2021", "classic/dejavu-2020"),
-        ("landmark1", "landmark-1"),
+        ("landmark2", "landmark-2"),
         ("ivlovric-1.5", "classic/ivlovric-1.5"),
     ],
 )
@@ -400,5 +400,5 @@ def test_a_classic_profile_takes_no_parameters_of_ours(tmp_path: Path, home: dic
         conf = f'[engine]\nprofile = "classic/dejavu-2020"\n{name} = {value}\n'
         message = refusal(tmp_path, home, conf=conf)
         assert "line 3" in message
-        assert f"engine.{name} = {value} belongs to the profile landmark-1" in message
-        assert loaded(tmp_path, home, conf=conf.replace("classic/dejavu-2020", "landmark-1"))
+        assert f"engine.{name} = {value} belongs to the profile landmark-2" in message
+        assert loaded(tmp_path, home, conf=conf.replace("classic/dejavu-2020", "landmark-2"))

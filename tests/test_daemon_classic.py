@@ -97,7 +97,7 @@ async def test_an_index_of_another_profile_keeps_the_daemon_from_starting(place:
     """What one profile made is opened by no other: the daemon ends with the reason, both profiles named, and leaves the index as it is."""
     async with running_daemon(place, *conf(place, PROFILE)) as daemon:
         await daemon.ask("fingerprint", path=str(music(place, 1)))
-    for other in ("landmark-1", "classic/ivlovric-1.5"):
+    for other in ("landmark-2", "classic/ivlovric-1.5"):
         ended = await run_to_the_end(place, *conf(place, other))
         assert ended.returncode != 0
         assert "params_mismatch" in ended.stderr

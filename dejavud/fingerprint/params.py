@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Protocol
+
+MIN_PEAK_RADIUS_BINS = 2
+"""The main lobe of a tone in a Hann window is so wide to either side."""
 
 
 class HashParams(Protocol):
@@ -47,7 +51,8 @@ class Params:
     rate_hz : everything is resampled to this rate before anything else.
     n_fft, hop_samples : STFT window length and the distance between frames.
     bin_min, bin_max : peaks are sought in bins [bin_min, bin_max).
-    peak_radius_bins, peak_radius_frames : a peak is the maximum of this many bins and frames to either side.
+    peak_radius_bins, peak_radius_frames : a peak is the maximum of this many bins and frames to either side; of so many bins at
+        bin_max, of fewer below, with the root of frequency, and of two at least.
     density_window_frames : peaks compete for their place among those this far to either side.
     track_peaks_per_s : how densely a track's constellation is stored, for verification.
     track_landmark_quarters, track_fan_out : its landmarks are pairs of the most prominent quarters of the peaks, so many an anchor.
@@ -59,7 +64,7 @@ class Params:
 
     hash_bits: ClassVar[int] = 32
 
-    profile: str = "landmark-1"
+    profile: str = "landmark-2"
     rate_hz: int = 8000
     n_fft: int = 1024
     hop_samples: int = 256
@@ -109,3 +114,8 @@ class Params:
     def n_frames(self, n_samples: int) -> int:
         """Return how many whole frames `n_samples` hold; 0 when there is not even one."""
         return max(0, (n_samples - self.n_fft) // self.hop_samples + 1)
+
+    def peak_radius_at(self, bin_: int) -> int:
+        """Return of how many bins to either side a peak in `bin_` is the maximum."""
+        radius = round(self.peak_radius_bins * math.sqrt(min(1.0, bin_ / self.bin_max)))
+        return max(radius, min(MIN_PEAK_RADIUS_BINS, self.peak_radius_bins))

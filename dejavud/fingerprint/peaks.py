@@ -1,22 +1,30 @@
 """Levels to peaks: two-dimensional local maxima, as many a second as asked for, the most prominent first.
 
 A uniform density beats a global threshold: quiet passages keep their landmarks and loud ones do not flood the index
-(Wang 2003; Ellis, audfprint).  Prominence is the height over the level of the neighbourhood, so it does not change with
-gain or with a slow change of tone colour.
+(Wang 2003; Ellis, audfprint).  Prominence is how far a peak would stand out of its neighbourhood if pink noise, as loud as the loudest
+tone around, lay over both: what a room or a voice takes first, the faint partials of the treble, comes last.  It does not change with gain.
+
+How far two maxima must lie apart grows with the root of frequency, as a compromise between the partials of one note, which lie evenly, and the notes
+of a scale, which lie in equal ratios: with one distance for all, the notes of a chord in the bass, where most of music's power is, hid each other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dejavud.fingerprint.spectrogram import DB_PER_NEPER
 from dejavud.values import N_QUARTERS
 
 if TYPE_CHECKING:
     from dejavud.fingerprint.params import Params
     from dejavud.values import Array
+
+    Zone = tuple[int, int, int]
 
 BAND_BINS = 32
 """Width of the bands in which the neighbourhood's level is averaged: 250 Hz, several partials of most music."""
@@ -30,7 +38,7 @@ reaches about -116 dB in its highest bins, and music that a 16-bit file holds st
 class Candidates:
     """Local maxima before their competition, in order of (frame, bin).
 
-    frames : int32 [n].  bins : int16 [n].  prominences : float32 [n], dB over the neighbourhood.
+    frames : int32 [n].  bins : int16 [n].  prominences : float32 [n], dB over the neighbourhood, noise lying over both.
     """
 
     frames: Array
@@ -69,8 +77,14 @@ class PeakPicker:
         self._context = max(params.density_window_frames, params.peak_radius_frames)
         low, high = params.bin_min - params.peak_radius_bins, params.bin_max + params.peak_radius_bins
         self._columns = slice(max(0, low), min(params.n_fft // 2, high))
-        self._band_bins = min(BAND_BINS, self._columns.stop - self._columns.start)
-        self._rows: Array = np.empty((0, self._columns.stop - self._columns.start), np.float32)
+        n_columns = self._columns.stop - self._columns.start
+        self._band_bins = min(BAND_BINS, n_columns)
+        self._zones = _zones(params, self._columns.start, self._columns.stop)
+        bins = np.arange(self._columns.start, self._columns.stop)
+        pink = 1.0 / np.maximum(1, bins)
+        self._pink = (pink / pink.sum()).astype(np.float32)
+        self._rows: Array = np.empty((0, n_columns), np.float32)
+        self._powers: Array = np.empty(0, np.float32)  # of the loudest bin of each row
         self._first_row = 0  # the frame of self._rows[0]
         self._done = 0  # frames whose maxima have been given
 
@@ -81,7 +95,9 @@ class PeakPicker:
 
     def feed(self, levels: Array) -> Candidates:
         """Return the maxima of the frames that `levels` completes; levels as `Spectrogram.levels` gives them."""
-        self._rows = np.concatenate([self._rows, levels[:, self._columns]])
+        rows = levels[:, self._columns]
+        self._rows = np.concatenate([self._rows, rows])
+        self._powers = np.concatenate([self._powers, _power(rows.max(axis=1))])
         return self._pick(self._first_row + len(self._rows) - self._context)
 
     def finish(self) -> Candidates:
@@ -94,7 +110,7 @@ class PeakPicker:
             return Candidates.none()
         rows, first, last = self._rows, self._done - self._first_row, end - self._first_row
         near = rows[max(0, first - self._radius_frames) : last + self._radius_frames]
-        top = _running_max(_running_max(near, self._params.peak_radius_bins, axis=1), self._radius_frames, axis=0)
+        top = _running_max(_widest(near, self._zones), self._radius_frames, axis=0)
         skipped = first - max(0, first - self._radius_frames)
         top = top[skipped : skipped + last - first]
         low = self._params.bin_min - self._columns.start
@@ -105,7 +121,7 @@ class PeakPicker:
         frames, columns = np.nonzero(centre == top)
         levels = centre[frames, columns]
         columns += low
-        prominences = levels - self._neighbourhood(rows, first, last, frames, columns)
+        prominences = self._prominences(first, last, frames, columns, levels)
         heard = levels > SILENCE_DB
         found = Candidates(
             (frames[heard] + self._done).astype(np.int32),
@@ -114,23 +130,32 @@ class PeakPicker:
         )
         self._done = end
         keep = max(0, last - self._context)
-        self._rows, self._first_row = rows[keep:], self._first_row + keep
+        self._rows, self._powers, self._first_row = rows[keep:], self._powers[keep:], self._first_row + keep
         return found
 
-    def _neighbourhood(self, rows: Array, first: int, last: int, frames: Array, columns: Array) -> Array:
-        """Return the mean level around each (frame, column): a box in time, bands joined linearly in frequency."""
-        start, stop = max(0, first - self._context), min(len(rows), last + self._context)
-        bands = _band_sums(rows[start:stop], self._band_bins) / self._band_bins
-        sums = np.zeros((len(bands) + 1, bands.shape[1]))
-        np.cumsum(bands, axis=0, out=sums[1:])
-        centre = np.arange(first - start, last - start)
-        begin, end = np.maximum(centre - self._context, 0), np.minimum(centre + self._context + 1, len(bands))
-        means = ((sums[end] - sums[begin]) / (end - begin)[:, None]).astype(np.float32)
-        place = np.clip(columns / self._band_bins - 0.5, 0, means.shape[1] - 1)
+    def _prominences(self, first: int, last: int, frames: Array, columns: Array, levels: Array) -> Array:
+        """Return float32 [n], dB: how far each maximum stands out of the mean around it, a box in time, bands joined linearly in frequency."""
+        start, stop = max(0, first - self._context), min(len(self._rows), last + self._context)
+        bands = _band_sums(self._rows[start:stop], self._band_bins) / self._band_bins
+        means = self._box_means(np.column_stack([bands, self._powers[start:stop]]), first - start, last - start)
+        noise = means[frames, -1] * self._pink[columns]
+        n_bands = bands.shape[1]
+        place = np.clip(columns / self._band_bins - 0.5, 0, n_bands - 1)
         lower = place.astype(np.intp)
-        upper = np.minimum(lower + 1, means.shape[1] - 1)
+        upper = np.minimum(lower + 1, n_bands - 1)
         weight = (place - lower).astype(np.float32)
-        return means[frames, lower] * (1 - weight) + means[frames, upper] * weight
+        around = means[frames, lower] * (1 - weight) + means[frames, upper] * weight
+        ratios: Array = (_power(levels) + noise) / (_power(around) + noise)
+        return DB_PER_NEPER * np.log(ratios)
+
+    def _box_means(self, values: Array, first: int, last: int) -> Array:
+        """Return float32 [last - first, n]: the means of each column of `values` over the rows within the context of each of these."""
+        sums = np.zeros((len(values) + 1, values.shape[1]))
+        np.cumsum(values, axis=0, out=sums[1:])
+        centre = np.arange(first, last)
+        begin, end = np.maximum(centre - self._context, 0), np.minimum(centre + self._context + 1, len(values))
+        means: Array = ((sums[end] - sums[begin]) / (end - begin)[:, None]).astype(np.float32)
+        return means
 
 
 MIN_RANKED = 4096
@@ -199,6 +224,20 @@ class PeakSelector:
         return Winners(known[first:last][won], (rank[won] * N_QUARTERS // self._n_places).astype(np.uint8))
 
 
+@cache
+def _zones(params: Params, first_bin: int, end_bin: int) -> list[Zone]:
+    """Return (begin, end, radius), counted from `first_bin`, of each run of bins in which peaks are maxima of as many bins to either side."""
+    radii = [params.peak_radius_at(bin_) for bin_ in range(first_bin, end_bin)]
+    borders = [0, *(place for place in range(1, len(radii)) if radii[place] != radii[place - 1]), len(radii)]
+    return [(begin, end, radii[begin]) for begin, end in pairwise(borders)]
+
+
+def _power(levels: Array) -> Array:
+    """Return the powers of `levels` in dB."""
+    power: Array = np.exp(levels / DB_PER_NEPER)
+    return power
+
+
 def _quarter_db(depths: Array, levels: Array) -> Array:
     """Return uint8 quarters of a dB, rounded up so that only a maximum is 0; silence counts as the greatest depth."""
     quarters = np.ceil(depths * 4)
@@ -228,6 +267,28 @@ def _band_sums(levels: Array, width: int) -> Array:
     n_frames, n_columns = levels.shape
     n_bands = n_columns // width
     return np.einsum("nbk->nb", levels[:, : n_bands * width].reshape(n_frames, n_bands, width))
+
+
+def _widest(levels: Array, zones: list[Zone]) -> Array:
+    """Return the maximum over as many neighbours in a row as the zone of each column says; by doubling, as `_running_max`, once for all zones."""
+    margin = max(radius for _, _, radius in zones)
+    padded = np.full((len(levels), levels.shape[1] + 2 * margin), -np.inf, levels.dtype)
+    padded[:, margin:-margin] = levels
+    reaches = [padded]  # of 1, 2, 4 … columns
+    while 2 ** len(reaches) <= 2 * margin + 1:
+        half = 2 ** (len(reaches) - 1)
+        reaches.append(np.maximum(reaches[-1][:, :-half], reaches[-1][:, half:]))
+    widest = np.empty_like(levels)
+    for begin, end, radius in zones:
+        width = 2 * radius + 1
+        power = width.bit_length() - 1
+        left, rest = margin - radius, width - 2**power
+        of_zone = (
+            reaches[power][:, begin + left : end + left],
+            reaches[power][:, begin + left + rest : end + left + rest],
+        )
+        np.maximum(*of_zone, out=widest[:, begin:end])
+    return widest
 
 
 def _running_max(levels: Array, radius: int, axis: int) -> Array:

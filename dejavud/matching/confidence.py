@@ -11,12 +11,12 @@ from dejavud.matching.logarithms import log_sum_exp
 if TYPE_CHECKING:
     from dejavud.values import Array
 
-RELIEF = (0.25, 0.45, 0.65)
-"""Reliefs of queries (`evidence_weight`): noise alone has 0.22, music under as much noise 0.3, clean music 0.5 to 0.8."""
-EVIDENCE_WEIGHTS = (1.4, 0.9, 0.5)
+RELIEF = (0.2, 0.3, 0.45, 0.62)
+"""Reliefs of queries (`evidence_weight`): noise alone has 0.2, music under as much noise 0.25, clean music 0.4 to 0.7."""
+EVIDENCE_WEIGHTS = (1.3, 0.92, 0.82, 0.5)
 """What a nat of the ratio is worth at these reliefs, measured on queries whose recording was not in the library."""
 
-LEAST_AGREEMENT = ((0.28, 0.08), (0.36, 0.17), (0.45, 0.2), (0.6, 0.22), (0.7, 0.3))
+LEAST_AGREEMENT = ((0.22, 0.08), (0.29, 0.17), (0.385, 0.2), (0.53, 0.22), (0.62, 0.3))
 """Least share of a track's peaks that a query of so much relief shows where the track sounds: all but one in a hundred show more."""
 
 BEYOND_DOUBT_NATS = 60.0

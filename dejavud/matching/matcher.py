@@ -240,7 +240,7 @@ class Matcher:
             log_ratio, weight = min(log_ratio, alone_ratio), min(weight, alone_weight)
             sure = confidence(log_ratio, _NOBODY, case.n_alignments, weight)
         twins: tuple[int, ...] = ()
-        if sure >= self._rules.min_confidence:  # rivals only take away, so what is not sure without them is done with
+        if sure >= min(LEAST_CONFIDENCE, self._rules.min_confidence):  # rivals only take away
             twins = _twins(case, placed)
             apart = {int(placed.track_ids[0]), *twins, *(judged.answer.track_id for judged in sounding)}
             rivals = case.verified.log_ratios[~np.isin(case.verified.track_ids, list(apart))]

@@ -9,13 +9,13 @@ under noise; at a chance one they are like any other place of the query.  The an
 where the second is measured in the query itself, bin by bin, so a held note that makes every frame of its bin a near-maximum
 proves little.  The first depends on how much of the track the noise has left, which nobody knows: the ratio is averaged over a ladder of
 severities, for each frequency band on its own (a small loudspeaker has no bass, speech covers the middle), with prominent peaks
-allowed to fare better than faint ones.
+allowed to fare better than faint ones, and with what covers the track doing so all the time (noise) or by syllables (a voice).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,6 +58,11 @@ AGREEING_CLASS = 1
 """Up to this class a peak counts as found when coverage is counted."""
 
 N_BANDS = 4
+"""Of equal ratios: what covers music, and what a loudspeaker leaves out, is told by octaves."""
+BLOCK_FRAMES = 8
+COVERED_SHARE = 0.4
+"""What covers by syllables hides all of a band for so much of the time, a quarter of a second here and there: as likely as that nothing does."""
+
 SLOPES = (0, 1)
 """How many rungs of the ladder a quarter less prominent may be worse off."""
 
@@ -112,7 +117,8 @@ class Verifier:
         silent = evidence.depths.min(axis=2, initial=SILENT_DEPTH) == SILENT_DEPTH
         classes[silent] = _SILENT
         self._classes = classes.ravel()
-        self._band_of = np.arange(self._n_bins) * N_BANDS // max(1, self._n_bins)
+        borders = np.geomspace(max(1, self._bin_min), self._bin_min + self._n_bins, N_BANDS + 1)[1:-1]
+        self._band_of = np.searchsorted(borders, np.arange(self._n_bins) + self._bin_min, "right")
         chance = _chance(classes[:, ~silent.any(axis=0)])
         self.relief = float(chance[:, -1].mean()) if self._n_bins else 0.0
         self._log_chance = np.pad(np.log(chance), ((0, 0), (0, 2)))  # [bin, class], those of no weight too
@@ -149,9 +155,13 @@ class Verifier:
         placed = placed[shared_out(placed.track_ids, n_refined)]
         around = np.arange(-2 * self.n_shifts + 1, self.n_shifts + 1) / self.n_shifts
         if len(scales) > 1:
-            coarser = self._best(placed, constellations, around, SCALE_STEPS)
-            return self._best(coarser, constellations, around, [step / 8 for step in SCALE_STEPS])
-        return self._best(placed, constellations, around)
+            placed = self._best(placed, constellations, around, SCALE_STEPS)
+            placed = self._best(placed, constellations, around, [step / 8 for step in SCALE_STEPS])
+        else:
+            placed = self._best(placed, constellations, around)
+        peaks = self._gather(placed, constellations)
+        ratios = self.ratios(peaks, *self._look(peaks, placed))
+        return replace(placed, log_ratios=ratios)[np.argsort(-ratios, kind="stable")]
 
     def sight(
         self, placed: Verified, constellations: Mapping[int, Constellation], others: Sequence[Verified] = ()
@@ -191,8 +201,7 @@ class Verifier:
             for step in steps:
                 moved = Verified(placed.track_ids, placed.deltas + step, speeds, pitches, placed.log_ratios)
                 _, columns, classes = self._look(peaks, moved)
-                ratios = self.ratios(peaks, columns, classes)
-                best = _the_better(best, moved, ratios)
+                best = _the_better(best, moved, self._steady_ratios(peaks, columns, classes))
         return best[np.argsort(-best.log_ratios, kind="stable")]
 
     def _gather(self, placed: Verified, constellations: Mapping[int, Constellation]) -> _Peaks:
@@ -220,21 +229,37 @@ class Verifier:
         cells = (shifts * self.n_frames + np.where(inside, frames, 0)) * self._n_bins + columns
         return frames, columns, np.where(inside, self._classes[cells], _OUTSIDE)
 
-    def ratios(self, peaks: _Peaks, columns: Array, classes: Array) -> Array:
-        """Return float64 [n_owners]: each owner's log-likelihood ratio, averaged over severities band by band.
+    def ratios(self, peaks: _Peaks, frames: Array, columns: Array, classes: Array) -> Array:
+        """Return float64 [n_owners]: each owner's log-likelihood ratio, averaged over severities band by band, and over what covers it.
+
+        What covers it does so all the time, or in each block of time either wholly, so that nothing of it is said, or not at all.
+        """
+        n_blocks = max(1, -(-self.n_frames // BLOCK_FRAMES))
+        blocks = np.clip(frames // BLOCK_FRAMES, 0, n_blocks - 1)
+        by_block = self._by_model(peaks, columns, classes, blocks, n_blocks)
+        steady = by_block.sum(axis=1)
+        by_syllables = np.logaddexp(np.log1p(-COVERED_SHARE) + by_block, np.log(COVERED_SHARE)).sum(axis=1)
+        return _mean_over_models(np.concatenate([steady, by_syllables], axis=-1))
+
+    def _steady_ratios(self, peaks: _Peaks, columns: Array, classes: Array) -> Array:
+        """Return float64 [n_owners]: `ratios` where what covers the track does so all the time; enough to compare places, for less."""
+        return _mean_over_models(self._by_model(peaks, columns, classes, np.zeros_like(columns), 1)[:, 0])
+
+    def _by_model(self, peaks: _Peaks, columns: Array, classes: Array, blocks: Array, n_blocks: int) -> Array:
+        """Return float64 [n_owners, n_blocks, N_BANDS, n_models]: the ratio of each part under each model of what is left.
 
         The severities' part of the sum depends on how many peaks are in each class only, chance's on the bin as well.
         """
-        cells = (peaks.owners * N_BANDS + self._band_of[columns]) * N_QUARTERS + peaks.quarters
-        shape = (peaks.n_owners, N_BANDS, N_QUARTERS)
+        shape = (peaks.n_owners, n_blocks, N_BANDS, N_QUARTERS)
+        cells = ((peaks.owners * n_blocks + blocks) * N_BANDS + self._band_of[columns]) * N_QUARTERS + peaks.quarters
         n_cells, n_classes = math.prod(shape), N_CLASSES + 2
         counts = np.bincount(cells * n_classes + classes, minlength=n_cells * n_classes).reshape(n_cells, n_classes)
         chance = np.bincount(cells, self._log_chance[columns, classes], n_cells)
         by_severity = np.einsum("ck,sk->cs", counts[:, :N_CLASSES], _LADDER) - chance[:, None]
         # the last severity: nothing is left, ratio 1
         sums = np.pad(by_severity, ((0, 0), (0, 1))).reshape(*shape, len(SEVERITIES) + 1)
-        by_model = sums[:, :, np.arange(N_QUARTERS), self._models].sum(axis=-1)
-        return (log_sum_exp(by_model) - np.log(len(self._models))).sum(axis=1)
+        by_model: Array = sums[..., np.arange(N_QUARTERS), self._models].sum(axis=-1)
+        return by_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +291,7 @@ class Sight:
         """Return the log-likelihood ratio from the query's frames [first, last) alone, nats."""
         inside = (self._frames >= first) & (self._frames < last)
         classes = np.where(inside, self._classes, _OUTSIDE)
-        return float(self._verifier.ratios(self._peaks, self._columns, classes)[0])
+        return float(self._verifier.ratios(self._peaks, self._frames, self._columns, classes)[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +315,11 @@ def _the_better(best: Verified, moved: Verified, ratios: Array) -> Verified:
         np.where(better, moved.pitches, best.pitches),
         np.where(better, ratios, best.log_ratios),
     )
+
+
+def _mean_over_models(by_model: Array) -> Array:
+    """Return float64 [n_owners]: the log of the mean likelihood ratio over the models of the last axis, for all bands, [n_owners, N_BANDS, n], together."""
+    return (log_sum_exp(by_model) - np.log(by_model.shape[-1])).sum(axis=1)
 
 
 def _models(n_severities: int) -> Array:

@@ -26,7 +26,7 @@ STATUS = {
     "n_postings": 3903221,
     "duration_s": 79440.0,
     "index": {"url": "duckdb:///var/lib/dejavud/index.duckdb", "size_bytes": 17_200_000},
-    "engine": {"profile": "landmark-1", "params": "3f2a9c01"},
+    "engine": {"profile": "landmark-2", "params": "3f2a9c01"},
     "workers": {"n_processes": 2, "n_busy": 1, "n_waiting": 0, "n_died": 0, "n_streams": 1},
     "microphone": {"available": False, "reason": "PyAudio is not installed"},
     "endpoints": {"control": "ipc:///run/dejavud/control.sock", "http": ["http://127.0.0.1:4141"]},
@@ -74,7 +74,7 @@ def recognition(source: str, *track_ids: int) -> dict[str, Any]:
             for track_id in track_ids
         ],
         "timings": {"decode_ms": 12.1, "fingerprint_ms": 8.0, "lookup_ms": 4.0, "match_ms": 2.0, "total_ms": 27.4},
-        "engine": {"profile": "landmark-1", "params": "3f2a9c01"},
+        "engine": {"profile": "landmark-2", "params": "3f2a9c01"},
     }
 
 

@@ -31,7 +31,7 @@ def test_status_says_how_the_daemon_is(daemon: FakeDaemon, ctl: Callable[..., Ra
         f"dejavud     0.1.0, up 2 h 3 min, at {daemon.endpoint}",
         "library     402 tracks, 22 h 4 min of audio, 3,903,221 hashes",
         "microphone  not available: PyAudio is not installed",
-        "index       duckdb:///var/lib/dejavud/index.duckdb, 17.2 MB, landmark-1 (3f2a9c01)",
+        "index       duckdb:///var/lib/dejavud/index.duckdb, 17.2 MB, landmark-2 (3f2a9c01)",
         "queries     12 matched, 3 unmatched, 0 failed",
         "load        0 of 2 workers busy, 0 waiting, 1 more for what is heard",
         "reached at  http://127.0.0.1:4141",

@@ -145,4 +145,4 @@ def test_a_profile_without_constellations_is_refused(command: str, music: Path) 
     ended = ctl(command, what, DEJAVUD_ENGINE_PROFILE="classic/dejavu-2020")
     assert ended.returncode == EXIT_FAILED
     assert "classic/dejavu-2020" in ended.stderr
-    assert "DEJAVUD_ENGINE_PROFILE=landmark-1" in ended.stderr
+    assert "DEJAVUD_ENGINE_PROFILE=landmark-2" in ended.stderr

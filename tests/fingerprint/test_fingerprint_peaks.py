@@ -48,9 +48,10 @@ def depths_by_hand(levels: Array) -> Array:
     depths = np.empty((len(levels), SMALL.bin_max - SMALL.bin_min), np.float32)
     for frame in range(len(levels)):
         for bin_ in range(SMALL.bin_min, SMALL.bin_max):
+            radius = SMALL.peak_radius_at(bin_)
             near = levels[
                 max(0, frame - SMALL.peak_radius_frames) : frame + SMALL.peak_radius_frames + 1,
-                bin_ - SMALL.peak_radius_bins : bin_ + SMALL.peak_radius_bins + 1,
+                bin_ - radius : bin_ + radius + 1,
             ]
             depths[frame, bin_ - SMALL.bin_min] = near.max() - levels[frame, bin_]
     return depths
@@ -128,17 +129,48 @@ def test_what_is_picked_does_not_depend_on_the_segments(n_frames: int, cuts: lis
     np.testing.assert_array_equal(cut_depths, whole_depths)
 
 
-def test_prominence_is_the_height_over_the_neighbourhood() -> None:
-    """A peak 30 dB above an even floor is 30 dB prominent, less what it lifts the mean itself, whatever the floor."""
+def test_the_radius_of_a_peak_grows_with_the_root_of_frequency() -> None:
+    """It is what the parameters say at the highest bin, half of it at a quarter of that, and no less than a tone is wide."""
+    params = Params(peak_radius_bins=8, bin_max=480)
+    assert [params.peak_radius_at(bin_) for bin_ in (480, 120, 30, 8)] == [8, 4, 2, 2]
+    assert Params(peak_radius_bins=1).peak_radius_at(8) == 1
+
+
+def test_prominence_is_the_height_over_the_neighbourhood_as_noise_would_leave_it() -> None:
+    """Pink noise with the mean power of the loudest bins around is laid over the peak and over the mean around it; gain makes no difference."""
     prominences = []
     for floor in (-90.0, -40.0):
         levels = np.full((60, 128), floor, np.float32)
         levels[30, 64] += 30
-        candidates, _ = picked(levels, [])
-        (at,) = np.flatnonzero((candidates.frames == 30) & (candidates.bins == 64))
-        prominences.append(float(candidates.prominences[at]))
+        prominences.append(prominence_at(levels, 30, 64))
+    columns = np.arange(5, 123)  # those that the picker looks at: the bins and their margins
+    n_frames = 2 * SMALL.density_window_frames + 1
+    power = (n_frames - 1 + 10**3) / n_frames  # in units of the floor
+    noise = power / 64 / (1 / columns).sum()
+    around = 10 ** (0.1 * 30 / n_frames / 32 * 0.5)  # the peak lies where two bands are joined, of 32 bins each
     assert prominences[0] == pytest.approx(prominences[1], abs=1e-3)
-    assert 29.0 < prominences[0] < 30.0
+    assert prominences[0] == pytest.approx(10 * np.log10((10**3 + noise) / (around + noise)), abs=0.1)
+
+
+def test_what_noise_would_take_first_is_less_prominent() -> None:
+    """Of two peaks as high over their neighbourhoods the one that is 40 dB softer than the other comes after it, in the treble further."""
+    levels = np.full((60, 128), -50.0, np.float32)
+    levels[:, 40:] = -90.0
+    for bin_ in (20, 60, 110):
+        levels[30, bin_] += 20
+    bass, middle, treble = (prominence_at(levels, 30, bin_) for bin_ in (20, 60, 110))
+    assert bass > middle + 6
+    assert bass > treble + 6
+    levels[:, :40] = -90.0  # alone, they are heard as well
+    levels[30, 20] = -70.0
+    assert prominence_at(levels, 30, 110) > treble + 6
+
+
+def prominence_at(levels: Array, frame: int, bin_: int) -> float:
+    """Return the prominence of the candidate at (frame, bin), which must be one."""
+    candidates, _ = picked(levels, [])
+    (at,) = np.flatnonzero((candidates.frames == frame) & (candidates.bins == bin_))
+    return float(candidates.prominences[at])
 
 
 @pytest.mark.parametrize("level", [-140.0, float(SILENCE_DB)])

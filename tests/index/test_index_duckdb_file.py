@@ -63,7 +63,7 @@ def test_another_profile_or_other_parameters_are_refused(path: Path, params: Par
     other = dataclasses.replace(params, profile="classic", hop_samples=128)
     error = refused(path, other)
     assert isinstance(error, ParamsMismatch)
-    for word in ("landmark-1", "classic", params.digest, other.digest):
+    for word in ("landmark-2", "classic", params.digest, other.digest):
         assert word in error.message
     with open_duckdb(path, dataclasses.replace(params, query_shifts=1)) as index:
         assert index.statistics().n_tracks == 2

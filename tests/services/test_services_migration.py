@@ -291,7 +291,7 @@ async def test_a_library_of_another_kind_of_profile_is_told_which_it_needs(url: 
             WrongProfile, match=r"DEJAVUD_ENGINE_PROFILE=classic/ivlovric-1\.4 dejavud --data-dir"
         ) as caught:
             await one.run(url, no_progress)
-        assert "landmark-1" in caught.value.message
+        assert "landmark-2" in caught.value.message
     assert index.commits == []
 
 
