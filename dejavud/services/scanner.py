@@ -118,7 +118,7 @@ class Scanner:
         params = self._params
         if not isinstance(params, Params):
             reason = (
-                f"a library of the profile {params.profile} cannot be scanned for: start the daemon with landmark-1"
+                f"a library of the profile {params.profile} cannot be scanned for: start the daemon with landmark-2"
             )
             raise InvalidRequest(reason=reason)
         run = _Run(params, Tracker(params, self._settings.rules, self._match), progress)

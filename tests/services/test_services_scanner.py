@@ -260,7 +260,7 @@ async def test_a_library_of_another_profile_is_not_scanned(index: MemoryIndex, s
     """The fingerprint of dejavu keeps nothing to follow a track by; the refusal says what to do."""
     classic = next(iter(GENERATIONS.values()))
     refusing = Scanner(index, InlineWorkers(), classic, match=lambda *_: (), settings=ScannerSettings(TrackerRules()))
-    with pytest.raises(InvalidRequest, match="landmark-1"):
+    with pytest.raises(InvalidRequest, match="landmark-2"):
         await refusing.scan_file(show, "show", no_progress)
 
 
