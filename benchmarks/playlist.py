@@ -4,8 +4,8 @@ Known tracks (whole stretches from their beginning or cut in, one after another 
 music that the library does not hold, all in the noise of a room with people in it.  It is played into the null sink of a PulseAudio, which is the daemon's
 microphone, or to an Icecast server, whose listener the daemon is; and it is told how often each known play was reported, how exactly, and how soon.
 
-MUSIC is a folder of recordings or a file that names one a line.  The first play tells how far the listener's clock is behind the playlist's: the
-exactness of the others is told against it.
+MUSIC is a folder of recordings or a file that names one a line.  In real time the plays themselves tell, in the median, how far the listener's clock is
+behind the playlist's: their exactness is told against it.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def judged(show: Show, heard: Heard) -> dict[str, Any]:
     """Return how well the listener told the show: each play, and what was told that did not play."""
     ended = {told.data["play"]: told.data for told in heard.told if told.topic == "match.ended"}
     started = [told for told in heard.told if told.topic == "match.started"]
-    lag_s = _lag_s(show, started, ended)
+    lag_s = _lag_s(show, heard, started, ended)
     rows, used = [], set()
     for play in show.plays:
         own = [told for told in started if _is_of(told, play, lag_s, ended)]
@@ -278,14 +278,19 @@ def judged(show: Show, heard: Heard) -> dict[str, Any]:
     }
 
 
-def _lag_s(show: Show, started: list[Told], ended: dict[int, dict[str, Any]]) -> float:
-    """Return the listener's clock less the show's, from where the first play that was told lies in its track."""
-    for play in show.plays:
-        for told in started:
-            if play.track_id in (told.data["track"]["id"], *told.data["twins"]):
-                exact = ended.get(told.data["play"], told.data)
-                return float(exact["start_s"] - exact["track_start_s"] + play.track_start_s - play.start_s)
-    return 0.0
+def _lag_s(show: Show, heard: Heard, started: list[Told], ended: dict[int, dict[str, Any]]) -> float:
+    """Return the listener's clock less the show's, from where the plays that were told lie in their tracks: the median of them.
+
+    A file is heard by its own clock.
+    """
+    lags_s = [
+        float(exact["start_s"] - exact["track_start_s"] + play.track_start_s - play.start_s)
+        for play in show.plays
+        for told in started
+        if play.track_id in (told.data["track"]["id"], *told.data["twins"])
+        for exact in (ended.get(told.data["play"], told.data),)
+    ]
+    return float(np.median(lags_s)) if lags_s and heard.began is not None else 0.0
 
 
 def _is_of(told: Told, play: Play, lag_s: float, ended: dict[int, dict[str, Any]]) -> bool:
