@@ -44,6 +44,8 @@ MOST_AUDIBLE = 0.95
 
 BAND_EDGES_BINS = np.array([20, 38, 68, 108, 158, 218, 298, 388])
 """Noise and voices cover the low bands, codecs and telephones the high ones: from 100 Hz in the lowest to 700 Hz in the highest."""
+DOUBTFUL_STEPS, LEARNT_STEPS = 3.0, 80.0
+"""How much is left is learnt from the last twenty seconds or so; each share is taken to have been left in so many steps that nobody saw."""
 LEARNT_PEAKS = 30.0
 """A kind of peaks is taken to be as audible as all are until about so many of it have been seen."""
 QUIET_PLACES = 1.0
@@ -96,30 +98,46 @@ class Laid:
 
     def steps(self, audibility: Audibility | None = None) -> Steps:
         """Return what the steps say, with what is known of the play's `audibility`."""
-        shares = AUDIBLE_SHARES
-        if audibility is not None:
-            shares = np.minimum(np.outer(audibility.relative, shares), MOST_AUDIBLE)[self.kinds]
-        by_share = np.log1p((self.odds - 1)[:, None] * shares)
-        sums = np.concatenate([np.zeros((1, len(AUDIBLE_SHARES))), np.cumsum(by_share, axis=0)])[self.borders]
-        ratios = log_sum_exp(np.diff(sums, axis=0)) - np.log(len(AUDIBLE_SHARES))
+        audibility = audibility or Audibility()
+        ratios = log_sum_exp(self.by_share(audibility.relative) + np.log(audibility.likely))
+        ratios[self.borders[1:] == self.borders[:-1]] = 0.0
         return Steps(ratios, np.full(len(ratios), float(self.delta)))
+
+    def by_share(self, relative: Array) -> Array:
+        """Return float64 [n_steps, n_shares]: what each step says where such a share of the track is left, of each kind `relative` to it."""
+        shares = np.minimum(np.outer(relative, AUDIBLE_SHARES), MOST_AUDIBLE)[self.kinds]
+        by_share = np.log1p((self.odds - 1)[:, None] * shares)
+        sums = np.concatenate([np.zeros((1, len(AUDIBLE_SHARES))), np.cumsum(by_share, axis=0)])
+        return np.diff(sums[self.borders], axis=0)
 
 
 class Audibility:
-    """Which kinds of a track's peaks the noise leaves, learnt from what has been heard of a play.
+    """How much of a track the noise leaves, and which kinds of its peaks, learnt from what has been heard of a play.
 
     A kind is a frequency band and a quarter of prominence; what each of the two does is taken to multiply.
 
     relative : float64 [n_kinds], how many times as often as peaks in general those of each kind are audible.
+    likely : float64 [n_shares], how often each of `AUDIBLE_SHARES` was left of late; where nearly all of a track was heard, nothing of it is an end or a gap.
     """
 
     def __init__(self) -> None:
         self._excess = np.zeros((len(BAND_EDGES_BINS) + 1, N_QUARTERS))
         self._room = np.zeros_like(self._excess)
+        self._n_left = np.full(len(AUDIBLE_SHARES), DOUBTFUL_STEPS)
         self.relative = np.ones(self._excess.size)
+
+    @property
+    def likely(self) -> Array:
+        """Return the probability of each share."""
+        likely: Array = self._n_left / self._n_left.sum()
+        return likely
 
     def learn(self, laid: Laid, first: int, end: int) -> None:
         """Take note of the steps [first, end) of `laid`, in which the track was heard."""
+        left = laid.by_share(self.relative)[first:end] + np.log(self.likely)
+        seen = np.exp(left - log_sum_exp(left)[:, None]).sum(axis=0)
+        kept = min(1.0, LEARNT_STEPS / (self._n_left.sum() + seen.sum() - DOUBTFUL_STEPS * len(seen)))
+        self._n_left = DOUBTFUL_STEPS + kept * (self._n_left - DOUBTFUL_STEPS + seen)
         which, shape = slice(laid.borders[first], laid.borders[end]), self._excess.shape
         self._excess += np.bincount(laid.kinds[which], laid.excess[which], self._excess.size).reshape(shape)
         self._room += np.bincount(laid.kinds[which], laid.room[which], self._room.size).reshape(shape)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dejavud.fingerprint.params import Params
     from dejavud.fingerprint.streaming import StreamPart
+    from dejavud.matching.voting import Candidates
     from dejavud.placed_hits import AnyHits
     from dejavud.values import Alignment, Array
 
@@ -45,6 +46,8 @@ SETTLED = 0.9999
 """From this confidence on a play is taken for granted: what it explains is not asked again."""
 OWN_VOTES = 1.25
 """A track that already plays is laid elsewhere only if that explains so many times as much: repeated passages explain as much."""
+AS_MUCH = 0.95
+"""Of two places in one track that explain so much of what the other does neither is better."""
 JUMP_SLACK_FRAMES = 125
 """Four seconds: a track that goes on so little before where it was left goes on, one that goes further back is played again.  Chance may
 have it heard for a few seconds more than it was."""
@@ -126,7 +129,7 @@ class Tracker:
     def _seek(self, first: int, end: int, read: ConstellationReader, n_index_frames: float) -> None:
         """Find the tracks that sound in a window of the recording and are not followed yet."""
         hits = self._hits_between(first, end)
-        standing_out = self._standing_out(hits, first)
+        candidates, standing_out = self._standing_out(hits, first)
         if not len(standing_out):
             return
         evidence = Evidence(self._recent.depths(first, end)[None], self._params.bin_min)
@@ -134,10 +137,10 @@ class Tracker:
             Hashes.concatenate([]), _NO_PEAKS, evidence, self._params.frames_to_seconds(end - first)
         )
         for answer in self._match(query, standing_out, read, n_index_frames):
-            delta = round(answer.delta_frames) - first
             track = read([answer.track_id]).get(answer.track_id)
             if track is not None:
-                self._note(answer, track, delta)
+                places = candidates.deltas[candidates.track_ids == answer.track_id] - first
+                self._note(answer, track, round(answer.delta_frames) - first, places.tolist())
 
     def _hits_between(self, first: int, end: int) -> Hits:
         """Return the hits of the frames [first, end), borders of hops, counted from `first`."""
@@ -146,8 +149,8 @@ class Tracker:
         hits = _which(self._hits, window)
         return Hits(hits.query_offsets - first, hits.track_ids, hits.track_offsets)
 
-    def _standing_out(self, hits: Hits, first: int) -> Hits:
-        """Return the hits of the candidates that are worth verifying; `first` is the window's frame."""
+    def _standing_out(self, hits: Hits, first: int) -> tuple[Candidates, Hits]:
+        """Return the candidates that stand out, and the hits of those that are verified; `first` is the window's frame."""
         deltas = hits.track_offsets - hits.query_offsets
         explained = np.zeros(len(hits), bool)
         n_own: dict[int, int] = {}
@@ -157,37 +160,48 @@ class Tracker:
                 explained |= own
                 n_own[trail.track_id] = max(n_own.get(trail.track_id, 0), int(np.count_nonzero(own)))
         left = _which(hits, ~explained)
-        if not len(left):
-            return left
         candidates = vote(left, N_VOTED)
         pack = candidates.votes[PACK_PLACE] if len(candidates) > PACK_PLACE else 0.0
         own_votes = np.array([n_own.get(track_id, 0) for track_id in candidates.track_ids.tolist()])
-        good = candidates.votes >= np.maximum(max(LEAST_VOTES, STANDS_OUT * pack), OWN_VOTES * own_votes)
-        chosen = np.flatnonzero(good)[:N_VERIFIED]
-        keys = candidates.track_ids[chosen] << _DELTA_BITS | candidates.deltas[chosen] + _DELTA_ZERO
+        good = candidates[candidates.votes >= np.maximum(max(LEAST_VOTES, STANDS_OUT * pack), OWN_VOTES * own_votes)]
+        keys = (good.track_ids << _DELTA_BITS | good.deltas + _DELTA_ZERO)[:N_VERIFIED]
         of_hits = left.track_ids.astype(np.int64) << _DELTA_BITS | deltas[~explained] + _DELTA_ZERO
-        return _which(left, np.isin(of_hits, keys))
+        return good, _which(left, np.isin(of_hits, keys))
 
-    def _note(self, answer: Alignment, track: Constellation, delta: int) -> None:
-        """Take note that a track is heard: one that is followed, or was a moment ago, or begins."""
+    def _note(self, answer: Alignment, track: Constellation, delta: int, places: Sequence[int]) -> None:
+        """Take note that a track is heard: one that is followed, or was a moment ago, or begins.
+
+        delta : where in it, the best of all `places` at which it stands out.
+        """
         own = [trail for trail in self._trails if trail.track_id == answer.track_id]
         for trail in own:
             if abs(trail.delta - delta) <= NEAR_FRAMES:
                 trail.confirm(answer.confidence, answer.twins)
                 return
         since = max(self._played_until.get(answer.track_id, 0) * STEP_FRAMES, self._at - BACKWARDS_HOPS * HOP_FRAMES)
-        begun = Trail(answer.track_id, track, delta, self._recent, since=since, end=self._at)
+        begun = self._begun(answer, track, [delta, *places], since)
         begun.confirm(answer.confidence, answer.twins)
         runs = heard_runs(begun.steps().log_ratios)
         if not runs:
             return
         resumed_step = begun.first_step + joined(runs, self._limits.max_gap)[-1].first
         for trail in own:
-            if self._goes_on(trail, delta, resumed_step):
-                trail.jump(delta, self._recent, resumed_step * STEP_FRAMES)
+            if self._goes_on(trail, begun.delta, resumed_step):
+                trail.jump(begun.delta, self._recent, resumed_step * STEP_FRAMES)
                 trail.confirm(answer.confidence, answer.twins)
                 return
         self._trails.append(begun)
+
+    def _begun(self, answer: Alignment, track: Constellation, places: Sequence[int], since: int) -> Trail:
+        """Return the trail of a track that repeats itself at the earliest of the places in it that explain as much as any.
+
+        A loop fits the track at each of its turns; what plays from the second one on would be over one turn too early.
+        """
+        trails = [
+            Trail(answer.track_id, track, place, self._recent, since=since, end=self._at) for place in sorted(places)
+        ]
+        n_heard = [sum(map(len, heard_runs(trail.steps().log_ratios))) for trail in trails]
+        return next(trail for trail, n in zip(trails, n_heard, strict=True) if n >= AS_MUCH * max(n_heard))
 
     def _goes_on(self, trail: Trail, delta: int, resumed_step: int) -> bool:
         """Tell whether a track that is heard at `delta` from `resumed_step` on is the play of `trail`, which was interrupted."""

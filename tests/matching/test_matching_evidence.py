@@ -46,6 +46,20 @@ def test_what_has_not_been_seen_is_as_audible_as_anything() -> None:
     assert even.relative == pytest.approx(np.ones(36))
 
 
+def test_how_much_is_left_is_learnt_and_unlearnt() -> None:
+    """Where nearly all of a track was heard, a step with nothing of it says more against it than where half was, and no longer once less is left."""
+    audibility = Audibility()
+    nothing = laid([0] * 12, [False] * 12)
+    before = nothing.steps(audibility).log_ratios[0]
+    audibility.learn(laid([0] * 12, [True] * 12), 0, 200)
+    after_all = nothing.steps(audibility).log_ratios[0]
+    audibility.learn(laid([0] * 12, [True] * 2 + [False] * 10), 0, 200)
+    after_little = nothing.steps(audibility).log_ratios[0]
+    assert after_all < before - 0.5
+    assert after_little > after_all + 0.5
+    assert audibility.likely.sum() == pytest.approx(1.0)
+
+
 def test_a_track_is_told_from_another_and_from_nothing() -> None:
     """Laid where it is, a track is likelier than chance in each step; laid elsewhere it is less likely; and where it has no peaks nothing is said."""
     rng = np.random.default_rng(1)

@@ -156,13 +156,15 @@ def test_a_track_played_again_is_a_second_play() -> None:
     assert [round(one.track_start_s) for one in heard] == [0, 0, 5]
 
 
-def test_a_loop_is_one_play() -> None:
-    """A track that repeats four bars eight times over fits itself at as many places, and is still one play."""
-    loop = synthesize(31, 6.0, PARAMS.rate_hz)
+@pytest.mark.parametrize("seed", [31, 35])
+def test_a_loop_is_one_play(seed: int) -> None:
+    """A track that repeats four bars eight times over fits itself at as many places, and is still one play from its first turn on."""
+    loop = synthesize(seed, 6.0, PARAMS.rate_hz)
     known = library_of(np.concatenate([loop] * 8), synthesize(32, 30.0, PARAMS.rate_hz))
     [heard] = scan(known, unknown(10), known.audio[0], unknown(10, 91))
     assert heard.start_s == pytest.approx(10, abs=WITHIN_S)
     assert heard.end_s == pytest.approx(58, abs=WITHIN_S)
+    assert heard.track_start_s == pytest.approx(0, abs=WITHIN_S)
 
 
 def test_a_loop_that_leads_somewhere_is_followed_there() -> None:
