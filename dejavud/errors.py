@@ -327,7 +327,8 @@ class ParamsMismatch(IndexUnavailable):
     code = "params_mismatch"
     template = (
         "{path} was fingerprinted with profile {found_profile} (parameters {found}), this daemon is set to "
-        "{profile} (parameters {expected}): put the old values back in conf, or start with another --data-dir"
+        "{profile} (parameters {expected}): put the old values back in conf, or start with another --data-dir and "
+        "fingerprint the recordings again"
     )
 
 
