@@ -110,7 +110,7 @@ class PeakPicker:
             return Candidates.none()
         rows, first, last = self._rows, self._done - self._first_row, end - self._first_row
         near = rows[max(0, first - self._radius_frames) : last + self._radius_frames]
-        top = _running_max(_widest(near, self._zones), self._radius_frames, axis=0)
+        top = _max_over_frames(_max_over_bins(near, self._zones), self._radius_frames)
         skipped = first - max(0, first - self._radius_frames)
         top = top[skipped : skipped + last - first]
         low = self._params.bin_min - self._columns.start
@@ -269,44 +269,39 @@ def _band_sums(levels: Array, width: int) -> Array:
     return np.einsum("nbk->nb", levels[:, : n_bands * width].reshape(n_frames, n_bands, width))
 
 
-def _widest(levels: Array, zones: list[Zone]) -> Array:
-    """Return the maximum over as many neighbours in a row as the zone of each column says; by doubling, as `_running_max`, once for all zones."""
-    margin = max(radius for _, _, radius in zones)
-    padded = np.full((len(levels), levels.shape[1] + 2 * margin), -np.inf, levels.dtype)
-    padded[:, margin:-margin] = levels
-    reaches = [padded]  # of 1, 2, 4 … columns
-    while 2 ** len(reaches) <= 2 * margin + 1:
-        half = 2 ** (len(reaches) - 1)
-        reaches.append(np.maximum(reaches[-1][:, :-half], reaches[-1][:, half:]))
-    widest = np.empty_like(levels)
+def _max_over_bins(levels: Array, zones: list[Zone]) -> Array:
+    """Return the maximum over as many columns to either side as the zone of each column says, the edges counting as endless quiet.
+
+    By doubling: a window of 2 k is the maximum of two windows of k, so the cost grows with the logarithm of the radius; any other length is
+    the maximum of two that overlap.
+    """
+    n_columns, margin = levels.shape[1], max(radius for _, _, radius in zones)
+    padded = np.full((len(levels), n_columns + 2 * margin), -np.inf, levels.dtype)
+    padded[:, margin : margin + n_columns] = levels
+    windows = [padded]  # of 1, 2, 4 … columns
+    while 2 ** len(windows) <= 2 * margin + 1:
+        half = 2 ** (len(windows) - 1)
+        windows.append(np.maximum(windows[-1][:, :-half], windows[-1][:, half:]))
+    top = np.empty_like(levels)
     for begin, end, radius in zones:
         width = 2 * radius + 1
         power = width.bit_length() - 1
-        left, rest = margin - radius, width - 2**power
-        of_zone = (
-            reaches[power][:, begin + left : end + left],
-            reaches[power][:, begin + left + rest : end + left + rest],
+        first, second = margin - radius, margin - radius + width - 2**power
+        window = windows[power]
+        np.maximum(
+            window[:, begin + first : end + first], window[:, begin + second : end + second], out=top[:, begin:end]
         )
-        np.maximum(*of_zone, out=widest[:, begin:end])
-    return widest
+    return top
 
 
-def _running_max(levels: Array, radius: int, axis: int) -> Array:
-    """Return the maximum over 2 radius + 1 neighbours along `axis`, the edges counting as endless quiet.
-
-    By doubling: a window of 2 k is the maximum of two windows of k, so the cost grows with the logarithm of the radius.
-    """
-    width = 2 * radius + 1
-    padding = [(0, 0), (0, 0)]
-    padding[axis] = (radius, radius)
-    padded = np.pad(levels, padding, constant_values=-np.inf)
-    length, reach = padded.shape[axis], 1
+def _max_over_frames(levels: Array, radius: int) -> Array:
+    """Return the maximum over `radius` rows to either side, the edges counting as endless quiet; by doubling."""
+    n_frames, width = len(levels), 2 * radius + 1
+    top = np.full((n_frames + 2 * radius, levels.shape[1]), -np.inf, levels.dtype)
+    top[radius : radius + n_frames] = levels
+    reach = 1
     while reach < width:
         step = min(reach, width - reach)
-        length -= step
-        if axis == 0:
-            padded = np.maximum(padded[:length], padded[step : step + length])
-        else:
-            padded = np.maximum(padded[:, :length], padded[:, step : step + length])
+        top = np.maximum(top[:-step], top[step:])
         reach += step
-    return padded
+    return top

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from dejavud.fingerprint.peaks import (
     Candidates,
     PeakPicker,
     PeakSelector,
+    _max_over_bins,
+    _max_over_frames,
     _quarter_db,
     _ranks_within,
-    _running_max,
 )
 
 if TYPE_CHECKING:
+    from random import Random
+
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -57,17 +61,29 @@ def depths_by_hand(levels: Array) -> Array:
     return depths
 
 
-@given(
-    hnp.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(-5, 5).map(float)),
-    st.integers(0, 9),
-    st.sampled_from([0, 1]),
+LEVELS = hnp.arrays(
+    np.float32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(-5, 5).map(float)
 )
-def test_a_running_maximum_is_the_maximum_of_each_window(levels: Array, radius: int, axis: int) -> None:
-    """For any radius, wider than the array too, each value is the maximum of the neighbours there are."""
-    lines = levels if axis == 1 else levels.T
-    expected = [[line[max(0, i - radius) : i + radius + 1].max() for i in range(len(line))] for line in lines]
-    found = _running_max(levels, radius, axis)
-    np.testing.assert_array_equal(found if axis == 1 else found.T, expected)
+
+
+@given(LEVELS, st.integers(0, 9))
+def test_the_maximum_over_frames_is_that_of_each_window(levels: Array, radius: int) -> None:
+    """For any radius, wider than the array too, each value is the maximum of the rows there are."""
+    expected = [levels[max(0, i - radius) : i + radius + 1].max(axis=0) for i in range(len(levels))]
+    np.testing.assert_array_equal(_max_over_frames(levels, radius), expected)
+
+
+@given(LEVELS, st.lists(st.integers(0, 9), min_size=1, max_size=3), st.randoms(use_true_random=False))
+def test_the_maximum_over_bins_is_that_of_each_window(levels: Array, radii: list[int], random: Random) -> None:
+    """For any radii, wider than the array too, each value is the maximum of the columns within its zone's radius."""
+    n_columns = levels.shape[1]
+    borders = sorted({0, n_columns, *(random.randint(0, n_columns) for _ in radii[1:])})
+    zones = [(begin, end, radius) for (begin, end), radius in zip(pairwise(borders), radii, strict=False)]
+    expected = np.empty_like(levels)
+    for begin, end, radius in zones:
+        for column in range(begin, end):
+            expected[:, column] = levels[:, max(0, column - radius) : column + radius + 1].max(axis=1)
+    np.testing.assert_array_equal(_max_over_bins(levels, zones), expected)
 
 
 @given(
