@@ -60,19 +60,25 @@ class Steps:
     """What is seen of a track in consecutive steps, each float64 [n].
 
     log_ratios : log P(what is seen | the track is heard) less that of chance; 0 where it has no peaks.
+    usual_ratios : the same where as much of the track is left as was of late: what tells a gap from a soft passage, as after it the track is heard again.
     deltas : where the track was laid, track frame less recording frame.
     """
 
     log_ratios: Array
+    usual_ratios: Array
     deltas: Array
 
     @classmethod
     def concatenate(cls, parts: Sequence[Steps]) -> Steps:
         """Return the steps of all `parts`, in order."""
-        return cls(np.concatenate([p.log_ratios for p in parts]), np.concatenate([p.deltas for p in parts]))
+        return cls(
+            np.concatenate([p.log_ratios for p in parts]),
+            np.concatenate([p.usual_ratios for p in parts]),
+            np.concatenate([p.deltas for p in parts]),
+        )
 
     def __getitem__(self, which: slice) -> Steps:
-        return Steps(self.log_ratios[which], self.deltas[which])
+        return Steps(self.log_ratios[which], self.usual_ratios[which], self.deltas[which])
 
     def __len__(self) -> int:
         return len(self.deltas)
@@ -99,9 +105,13 @@ class Laid:
     def steps(self, audibility: Audibility | None = None) -> Steps:
         """Return what the steps say, with what is known of the play's `audibility`."""
         audibility = audibility or Audibility()
-        ratios = log_sum_exp(self.by_share(audibility.relative) + np.log(audibility.likely))
-        ratios[self.borders[1:] == self.borders[:-1]] = 0.0
-        return Steps(ratios, np.full(len(ratios), float(self.delta)))
+        by_share = self.by_share(audibility.relative)
+        ratios, usual_ratios = (
+            log_sum_exp(by_share) - np.log(len(AUDIBLE_SHARES)),
+            log_sum_exp(by_share + np.log(audibility.likely)),
+        )
+        usual_ratios[self.borders[1:] == self.borders[:-1]] = 0.0
+        return Steps(ratios, usual_ratios, np.full(len(ratios), float(self.delta)))
 
     def by_share(self, relative: Array) -> Array:
         """Return float64 [n_steps, n_shares]: what each step says where such a share of the track is left, of each kind `relative` to it."""
@@ -117,7 +127,7 @@ class Audibility:
     A kind is a frequency band and a quarter of prominence; what each of the two does is taken to multiply.
 
     relative : float64 [n_kinds], how many times as often as peaks in general those of each kind are audible.
-    likely : float64 [n_shares], how often each of `AUDIBLE_SHARES` was left of late; where nearly all of a track was heard, nothing of it is an end or a gap.
+    likely : float64 [n_shares], how often each of `AUDIBLE_SHARES` was left of late.
     """
 
     def __init__(self) -> None:

@@ -79,7 +79,10 @@ class Heard:
         self.deltas = steps.deltas
         self.mask = np.zeros(len(ratios), bool)
         for run in heard_runs(ratios):
+            inside = heard_runs(steps.usual_ratios[run.first : run.end])
             self.mask[run.first : run.end] = True
+            for before, after in pairwise(inside):
+                self.mask[run.first + before.end : run.first + after.first] = False
         heard = ratios[self.mask]
         self.strength = float(np.minimum(heard, STEP_ENOUGH_NATS).sum() + 0.01 * heard.sum())
 

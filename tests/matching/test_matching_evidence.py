@@ -47,14 +47,14 @@ def test_what_has_not_been_seen_is_as_audible_as_anything() -> None:
 
 
 def test_how_much_is_left_is_learnt_and_unlearnt() -> None:
-    """Where nearly all of a track was heard, a step with nothing of it says more against it than where half was, and no longer once less is left."""
+    """Where nearly all of a track was heard, a step with nothing of it is less usual than where half was, and no longer once less is left."""
     audibility = Audibility()
     nothing = laid([0] * 12, [False] * 12)
-    before = nothing.steps(audibility).log_ratios[0]
+    before = nothing.steps(audibility).usual_ratios[0]
     audibility.learn(laid([0] * 12, [True] * 12), 0, 200)
-    after_all = nothing.steps(audibility).log_ratios[0]
+    after_all = nothing.steps(audibility).usual_ratios[0]
     audibility.learn(laid([0] * 12, [True] * 2 + [False] * 10), 0, 200)
-    after_little = nothing.steps(audibility).log_ratios[0]
+    after_little = nothing.steps(audibility).usual_ratios[0]
     assert after_all < before - 0.5
     assert after_little > after_all + 0.5
     assert audibility.likely.sum() == pytest.approx(1.0)
