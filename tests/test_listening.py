@@ -196,7 +196,10 @@ async def test_a_pipe_is_listened_to_writer_after_writer(place: Place) -> None:
     """A pipe waits for a writer; what one writes is heard, and then what the next one does; where none comes, what played does no longer."""
     pipe = place.folder / "pipe"
     os.mkfifo(pipe)
-    async with running_daemon(place, environment={"DEJAVUD_LISTEN_MAX_GAP_S": "2"}) as daemon, events_of(place) as heard:
+    async with (
+        running_daemon(place, environment={"DEJAVUD_LISTEN_MAX_GAP_S": "2"}) as daemon,
+        events_of(place) as heard,
+    ):
         await begin(daemon, heard)
         for seed in (1, 2):
             await teach(daemon, place.folder, f"piece {seed}", synthesize(seed, 20, RATE_HZ))
