@@ -180,20 +180,18 @@ class Tracker:
                 return
         since = max(self._played_until.get(answer.track_id, 0) * STEP_FRAMES, self._at - BACKWARDS_HOPS * HOP_FRAMES)
         begun = self._begun(answer, track, [delta, *places], since)
-        begun.confirm(answer.confidence, answer.twins)
-        runs = heard_runs(begun.steps().log_ratios)
-        if not runs:
-            return
-        resumed_step = begun.first_step + joined(runs, self._limits.max_gap)[-1].first
-        for trail in own:
-            if self._goes_on(trail, begun.delta, resumed_step):
-                trail.jump(begun.delta, self._recent, resumed_step * STEP_FRAMES)
-                trail.confirm(answer.confidence, answer.twins)
-                return
-        self._trails.append(begun)
+        for trail in begun:
+            runs = heard_runs(trail.steps().log_ratios)
+            resumed_step = trail.first_step + joined(runs, self._limits.max_gap)[-1].first
+            for before in own:
+                if self._goes_on(before, trail.delta, resumed_step):
+                    before.jump(trail.delta, self._recent, resumed_step * STEP_FRAMES)
+                    before.confirm(answer.confidence, answer.twins)
+                    return
+        self._trails += begun[:1]
 
-    def _begun(self, answer: Alignment, track: Constellation, places: Sequence[int], since: int) -> Trail:
-        """Return the trail of a track that repeats itself at the earliest of the places in it that explain as much as any.
+    def _begun(self, answer: Alignment, track: Constellation, places: Sequence[int], since: int) -> list[Trail]:
+        """Return the trails at those places of a track that explain as much as any, the earliest first; none where nothing is heard.
 
         A loop fits the track at each of its turns; what plays from the second one on would be over one turn too early.
         """
@@ -201,7 +199,10 @@ class Tracker:
             Trail(answer.track_id, track, place, self._recent, since=since, end=self._at) for place in sorted(places)
         ]
         n_heard = [sum(map(len, heard_runs(trail.steps().log_ratios))) for trail in trails]
-        return next(trail for trail, n in zip(trails, n_heard, strict=True) if n >= AS_MUCH * max(n_heard))
+        best = [trail for trail, n in zip(trails, n_heard, strict=True) if n >= max(1.0, AS_MUCH * max(n_heard))]
+        for trail in best:
+            trail.confirm(answer.confidence, answer.twins)
+        return best
 
     def _goes_on(self, trail: Trail, delta: int, resumed_step: int) -> bool:
         """Tell whether a track that is heard at `delta` from `resumed_step` on is the play of `trail`, which was interrupted."""
