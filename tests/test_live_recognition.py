@@ -95,7 +95,7 @@ async def test_a_live_daemon_recognizes_while_sound_comes(sound: np.ndarray[Any,
                 assert answer["result"]["query"]["source"] == "hall"
                 assert answer["result"]["query"]["duration_s"] < 15
                 assert all(one.keys() == {"id", "heard_s", "level_db", "candidates"} for one in told)
-                assert bool(told) == bool(before_s)
+                assert told or not before_s
             await begin(socket, 9, pcm="s16le:48000:1")
             await socket.send_message(webm)
             assert (await reply(socket, []))["error"]["data"]["code"] == "unsupported_audio"

@@ -10,6 +10,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dejavud.audio.jack_locks import clear_dead_locks
 from dejavud.errors import DeviceNotFound, MicrophoneUnavailable
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def _initialize() -> Any:  # noqa: ANN401
     _silence_libraries()
     if not _alsa_is_configured():
         raise MicrophoneUnavailable(reason=_NO_ALSA)
+    clear_dead_locks()
     try:
         return pyaudio.PyAudio()
     except OSError as error:
