@@ -103,9 +103,17 @@ export function libraryView(app) {
         : "The library is empty. Add recordings above: what is not in it cannot be recognized.",
     );
     [before.hidden, after.hidden] = [place === 0, result.next === null];
-    if (!rows.contains(document.activeElement) || !document.activeElement.closest("tr.editing")) fill(rows, shown.map(row));
+    renew();
     chosen.forEach((id) => shown.some((track) => track.id === id) || chosen.delete(id));
     countChosen();
+  }
+
+  function renew() {
+    const line = rows.contains(document.activeElement) ? document.activeElement.closest("tr") : null;
+    if (line?.classList.contains("editing")) return;
+    const [id, label] = [line?.dataset.track, document.activeElement.ariaLabel]; // who is at a row by keyboard stays there
+    fill(rows, shown.map(row));
+    if (line) rows.querySelector(`tr[data-track="${id}"] [aria-label="${CSS.escape(label)}"]`)?.focus();
   }
 
   function row(track) {

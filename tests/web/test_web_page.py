@@ -314,7 +314,12 @@ def test_everything_can_be_done_by_keyboard(pages: Pages) -> None:
     page.keyboard.press("Enter")
     page.keyboard.type("Another title")
     page.keyboard.press("Escape")
-    expect(page.get_by_role("button", name=f"Edit {TITLES[1]}")).to_be_focused()
+    button = page.get_by_role("button", name=f"Edit {TITLES[1]}")
+    expect(button).to_be_focused()
+    page.evaluate("document.activeElement.dataset.before = 'the list is made anew'")
+    page.get_by_role("searchbox", name="Search").dispatch_event("input")
+    expect(page.locator("[data-before]")).to_have_count(0)
+    expect(button).to_be_focused()
 
 
 def _focused(page: Page) -> str:
