@@ -35,8 +35,11 @@ def _is_used(database: Path, processes: Path) -> bool:
     mark = f"{database}/".encode()
     for maps in processes.glob("[0-9]*/maps"):
         try:
-            if mark in maps.read_bytes():
-                return True
+            lines = maps.read_bytes().splitlines()
         except OSError:
             continue
+        if any(
+            mark in line and not line.endswith(b"(deleted)") for line in lines
+        ):  # else it is one that was cleared before
+            return True
     return False

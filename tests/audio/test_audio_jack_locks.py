@@ -40,6 +40,16 @@ def test_what_a_process_uses_stays(tmp_path: Path, database: Path) -> None:
     assert database.exists()
 
 
+def test_who_waits_for_what_was_cleared_does_not_use_what_came_after(tmp_path: Path, database: Path) -> None:
+    """A process that hangs at a database that is gone keeps nobody from the next."""
+    with (database / "__db.001").open("r+b") as file, mmap.mmap(file.fileno(), 0):
+        (database / "__db.001").unlink()
+        (database / "__db.001").write_bytes(bytes(mmap.PAGESIZE))
+        long_ago = time.time() - 2 * YOUNG_S
+        os.utime(database, (long_ago, long_ago))
+        assert clear_dead_locks(tmp_path)
+
+
 def test_what_was_made_just_now_stays(tmp_path: Path, database: Path) -> None:
     """Who has made the folder may be about to use it."""
     os.utime(database)
