@@ -38,8 +38,7 @@ def _is_used(database: Path, processes: Path) -> bool:
             lines = maps.read_bytes().splitlines()
         except OSError:
             continue
-        if any(
-            mark in line and not line.endswith(b"(deleted)") for line in lines
-        ):  # else it is one that was cleared before
+        # one that is deleted was cleared before: who hangs at it does not use the one that is there now
+        if any(mark in line and not line.endswith(b"(deleted)") for line in lines):
             return True
     return False

@@ -25,7 +25,7 @@ TOPICS = (
     "daemon.stopping",
 )
 
-_DASHES = r" \-|:,/\u00b7\u2013\u2014"
+_DASHES = " -|:,/\u00b7\u2013\u2014"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,11 @@ class Playing:
     def text(self, template: str) -> str:
         """Return it as `template` has it; with a field that is empty go the brackets around it, or the dash that joins it to another."""
         fields = {name: getattr(self, name) for name in FORMAT_FIELDS}
+        dashes = re.escape(_DASHES)
         for name in (name for name, value in fields.items() if not value):
             template = re.sub(rf" *[(\[]{{{name}}}[)\]]", "", template)
-            template = re.sub(rf"(?<=}})[{_DASHES}]*{{{name}}}|{{{name}}}[{_DASHES}]*", "", template)
-        return template.format(**fields).strip(" -|:,/\u00b7\u2013\u2014")
+            template = re.sub(rf"(?<=}})[{dashes}]*{{{name}}}|{{{name}}}[{dashes}]*", "", template)
+        return template.format(**fields).strip(_DASHES)
 
 
 @dataclass(slots=True)

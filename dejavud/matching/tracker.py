@@ -20,10 +20,11 @@ from dejavud.matching.voting import vote
 from dejavud.values import Constellation, Evidence, Hashes, Hits, QueryFingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dejavud.fingerprint.params import Params
     from dejavud.fingerprint.streaming import StreamPart
+    from dejavud.matching.trail import Run
     from dejavud.matching.voting import Candidates
     from dejavud.placed_hits import AnyHits
     from dejavud.values import Alignment, Array
@@ -179,28 +180,30 @@ class Tracker:
                 trail.confirm(answer.confidence, answer.twins)
                 return
         since = max(self._played_until.get(answer.track_id, 0) * STEP_FRAMES, self._at - BACKWARDS_HOPS * HOP_FRAMES)
-        begun = self._begun(answer, track, [delta, *places], since)
-        for trail in begun:
-            runs = heard_runs(trail.steps().log_ratios)
+        begun = self._begun(answer, track, {delta, *places}, since)
+        for trail, runs in begun:
             resumed_step = trail.first_step + joined(runs, self._limits.max_gap)[-1].first
             for before in own:
                 if self._goes_on(before, trail.delta, resumed_step):
                     before.jump(trail.delta, self._recent, resumed_step * STEP_FRAMES)
                     before.confirm(answer.confidence, answer.twins)
                     return
-        self._trails += begun[:1]
+        self._trails += [trail for trail, _ in begun[:1]]
 
-    def _begun(self, answer: Alignment, track: Constellation, places: Sequence[int], since: int) -> list[Trail]:
-        """Return the trails at those places of a track that explain as much as any, the earliest first; none where nothing is heard.
+    def _begun(
+        self, answer: Alignment, track: Constellation, places: Iterable[int], since: int
+    ) -> list[tuple[Trail, list[Run]]]:
+        """Return the trails at those places of a track that explain as much as any, and where it is heard, the earliest first; none where nothing is.
 
         A loop fits the track at each of its turns; what plays from the second one on would be over one turn too early.
         """
         trails = [
             Trail(answer.track_id, track, place, self._recent, since=since, end=self._at) for place in sorted(places)
         ]
-        n_heard = [sum(map(len, heard_runs(trail.steps().log_ratios))) for trail in trails]
-        best = [trail for trail, n in zip(trails, n_heard, strict=True) if n >= max(1.0, AS_MUCH * max(n_heard))]
-        for trail in best:
+        heard = [(trail, heard_runs(trail.steps().log_ratios)) for trail in trails]
+        most = max(sum(map(len, runs)) for _, runs in heard)
+        best = [(trail, runs) for trail, runs in heard if sum(map(len, runs)) >= max(1.0, AS_MUCH * most)]
+        for trail, _ in best:
             trail.confirm(answer.confidence, answer.twins)
         return best
 

@@ -214,4 +214,4 @@ def _read(path: Path) -> tuple[KeyPair | None, dict[str, ClientKey]]:
 
 def _client_key(held: Mapping[str, Any]) -> ClientKey:
     checked = AddKey(held["name"], held["key"], tuple(held["scopes"]))
-    return ClientKey(checked.name, checked.key, frozenset(map(Scope, checked.scopes)), str(held["added_at"]))
+    return ClientKey(checked.name, checked.key, scopes_of(checked.scopes), str(held["added_at"]))

@@ -108,13 +108,8 @@ class Listener:
         self, name: str, source: Source, hearing: Hearing, parts: Surroundings, *, remembered: bool, paused: bool
     ) -> None:
         self.name, self.source, self.hearing = name, source, hearing
-        self.remembered, self.paused, self.is_removed, self.is_over, self.is_own = (
-            remembered,
-            paused,
-            False,
-            False,
-            False,
-        )
+        self.remembered, self.paused = remembered, paused
+        self.is_removed = self.is_over = self.is_own = False
         self.feed = None if source.pcm is None else Feed(name, source.pcm)
         self.state, self.reason, self.what = "starting", "", ""
         self.next_try_at: datetime | None = None
